@@ -7,9 +7,10 @@ import (
 )
 
 // Aliases make a tree into a graph, possibly an endless one, so every step
-// through nodes is paid for from a budget that grows with the input.
+// through nodes is paid for from a budget that grows with the input. What has
+// no aliases takes 3 steps a byte at most, and real manifests take 1.
 const (
-	workPerByte = 32
+	workPerByte = 8
 	workAtLeast = 1 << 20
 
 	// maxMerges bounds how far << is followed.

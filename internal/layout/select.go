@@ -1,18 +1,17 @@
 package layout
 
-import "strings"
-
 // Anchors returns the texts that answer "which anchors does this source store?":
 // every text of role [Anchors]; where there is none, those of role
 // [IdentityAnchors]; where there is none either, those of role
-// [FallbackAnchors]. All copies are returned: whether they agree is a finding.
+// [FallbackAnchors], of the issuer Secret before those of other Secrets. All
+// copies are returned: whether they agree is a finding.
 func (m *Manifest) Anchors() []Text {
-	for _, role := range []Role{Anchors, IdentityAnchors, FallbackAnchors} {
-		if found := m.withRole(role, ""); len(found) > 0 {
-			return found
-		}
-	}
-	return nil
+	return m.first(
+		choice{Anchors, ""},
+		choice{IdentityAnchors, ""},
+		choice{FallbackAnchors, StoreIssuer},
+		choice{FallbackAnchors, ""},
+	)
 }
 
 // Chains returns the texts that answer "which chain does this source store?":
@@ -20,31 +19,34 @@ func (m *Manifest) Anchors() []Text {
 // without those, those of other TLS Secrets. More than one text is a choice
 // this package cannot make: the caller compares them, or asks.
 func (m *Manifest) Chains() []Text {
-	for _, stores := range [][]Store{
-		{StoreIssuer},
-		{StoreIstioCACerts},
-		{StoreIstioCASecret},
-		{StoreTLSSecret},
-	} {
+	return m.first(
+		choice{Chain, StoreIssuer},
+		choice{Chain, StoreIstioCACerts},
+		choice{Chain, StoreIstioCASecret},
+		choice{Chain, ""},
+	)
+}
+
+// choice is a role and the store it must be in, or "" for any.
+type choice struct {
+	role  Role
+	store Store
+}
+
+// first returns the texts of the first choice that has any.
+func (m *Manifest) first(choices ...choice) []Text {
+	for _, c := range choices {
 		var found []Text
-		for _, s := range stores {
-			found = append(found, m.withRole(Chain, s)...)
+		for _, t := range m.Texts {
+			if t.Role == c.role && (c.store == "" || t.Store == c.store) {
+				found = append(found, t)
+			}
 		}
 		if len(found) > 0 {
 			return found
 		}
 	}
 	return nil
-}
-
-func (m *Manifest) withRole(role Role, store Store) []Text {
-	var out []Text
-	for _, t := range m.Texts {
-		if t.Role == role && (store == "" || t.Store == store) {
-			out = append(out, t)
-		}
-	}
-	return out
 }
 
 // Wanted returns the names of the things that Read looks for, for the message
@@ -61,51 +63,4 @@ func Wanted() []string {
 		"Secret cacerts or istio-ca-secret",
 		"ConfigMap istio-ca-root-cert",
 	}
-}
-
-// redact blanks the body of every private key in a PEM text: letters and digits
-// become "A", all else stays. It reports whether there was one.
-func redact(text string) (string, bool) {
-	const begin, end, label = "-----BEGIN ", "-----END ", "PRIVATE KEY"
-	if !strings.Contains(text, label) {
-		return text, false
-	}
-	var out []byte
-	for at := 0; ; {
-		i := strings.Index(text[at:], begin)
-		if i < 0 {
-			break
-		}
-		i += at + len(begin)
-		line := text[i:]
-		if nl := strings.IndexAny(line, "\r\n"); nl >= 0 {
-			line = line[:nl]
-		}
-		at = i
-		l := strings.Index(line, label)
-		if l < 0 {
-			continue
-		}
-		body := i + l + len(label)
-		stop := len(text)
-		if j := strings.Index(text[body:], end); j >= 0 {
-			stop = body + j
-		}
-		if out == nil {
-			out = []byte(text)
-		}
-		// The rest of the label's own line goes too: a PEM squeezed into one
-		// line has the key there. The label of "PGP PRIVATE KEY BLOCK" is lost
-		// with it, to no harm.
-		for k := body; k < stop; k++ {
-			if c := out[k]; c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '+' || c == '/' {
-				out[k] = 'A'
-			}
-		}
-		at = stop
-	}
-	if out == nil {
-		return text, false
-	}
-	return string(out), true
 }

@@ -20,8 +20,8 @@ import (
 
 const (
 	// maxValues bounds the values of one document, and with it the memory that
-	// its tree takes: about 200 bytes each.
-	maxValues = 8_000_000
+	// its tree takes: about 200 bytes each. A pod with its proxy has some 600.
+	maxValues = 5_000_000
 
 	// maxDepth bounds the nesting of JSON; go-yaml has its own bound of 10,000.
 	maxDepth = 1_000
@@ -50,11 +50,15 @@ func parseText(text []byte) (*yaml.Node, error) {
 // parseDocument parses one document: a YAML document, or JSON values one after
 // the other. A blank one gives no node.
 func parseDocument(text []byte) ([]*yaml.Node, error) {
-	head := bytes.TrimLeft(text, " \t\r\n")
+	body := text
+	if isMarker(text, "---") {
+		body = text[3:] // the rest of that line stays, and so do line numbers
+	}
+	head := bytes.TrimLeft(body, " \t\r\n")
 	if len(head) == 0 || head[0] != '{' && head[0] != '[' {
 		return parseYAML(text)
 	}
-	nodes, jsonErr := parseJSON(text)
+	nodes, jsonErr := parseJSON(body)
 	if jsonErr == nil {
 		return nodes, nil
 	}
