@@ -61,7 +61,7 @@ func parseAnchor(der []byte, r *rules) (*Anchor, *Error) {
 // nor extensions. Any fault is BadDer.
 func parseAnchorV1(der []byte) (*Anchor, *Error) {
 	var a Anchor
-		err := readAll(der, errBadDer, func(in *reader) *Error {
+	err := readAll(der, errBadDer, func(in *reader) *Error {
 		return in.nested(tagSequence, errBadDer, func(in *reader) *Error {
 			err := in.nested(tagSequence, errBadDer, func(in *reader) *Error {
 				var fields [6][]byte // serial, algorithm, issuer, validity, subject, key

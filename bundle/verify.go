@@ -1,0 +1,148 @@
+package bundle
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/windlass-mesh/windlass/internal/webpki"
+)
+
+// Rules names whose judgement is asked for.
+type Rules string
+
+// The two rule sets that decide whether a Linkerd mesh works.
+const (
+	// Proxy is what a proxy does with the chain its peer presents
+	// (rustls-webpki): an anchor is only subject, key and name constraints; its
+	// dates, CA bit, path length and critical extensions do not count.
+	Proxy Rules = "proxy"
+	// Identity is what linkerd-identity does with its issuer file (Go's
+	// crypto/x509): dates and path lengths of anchors count, the first
+	// certificate must be a CA and verify under the trust roots.
+	Identity Rules = "identity"
+)
+
+// Usage is the side of the handshake whose certificate is judged.
+type Usage = webpki.Usage
+
+// The usages. A server's certificate is judged by the proxy that connects, a
+// client's by the proxy that is connected to.
+const (
+	Server = webpki.Server
+	Client = webpki.Client
+)
+
+// Release is a Linkerd release, such as "2.20", whose proxies' rules are known.
+type Release = webpki.Release
+
+// Releases returns the releases whose rules are known, oldest first.
+func Releases() []Release { return webpki.Releases() }
+
+// ParseRelease reads a release as people write it: "2.18", "v2.18.1",
+// "edge-26.8.3".
+func ParseRelease(s string) (Release, error) { return webpki.ParseRelease(s) }
+
+// Query says what is to be judged.
+type Query struct {
+	// Chain is what a peer presents, leaf first. The identity rules judge what
+	// follows the leaf, as linkerd-identity judges its issuer file.
+	Chain []*Certificate
+	// Issuer, in place of Chain, is an issuer and what stands above it, as in
+	// linkerd-identity's issuer file. The proxy rules judge it as the chain of
+	// a leaf that it has signed and that has no fault of its own.
+	Issuer []*Certificate
+	// Anchors is the trust set in order. A certificate listed twice counts
+	// twice against a proxy's budget of signature checks.
+	Anchors []*Certificate
+	// Rules says whose judgement is asked for.
+	Rules Rules
+	// Usage is the side of the handshake; the identity rules do not depend on it.
+	Usage Usage
+	// Name, when set, is the identity that the leaf must carry: a DNS name or a
+	// spiffe:// URI.
+	Name string
+	// At is the moment of judgement.
+	At time.Time
+	// Releases are the Linkerd releases whose proxies must all accept; empty
+	// means every known one.
+	Releases []Release
+}
+
+// Verdict is the answer to a Query.
+type Verdict struct {
+	Rules Rules
+	OK    bool
+	// Reason says why, for a person who has to mend it; for a sound chain it
+	// says by which path.
+	Reason string
+	// Refusing are the releases whose proxies refuse, where not all do.
+	Refusing []Release
+	// Path is the chain of certificates that was accepted, leaf (or issuer)
+	// first, anchor last. Empty when the verdict is not OK.
+	Path []*Certificate
+	// SignatureChecks is how many signatures a proxy checks, the most of any
+	// release judged; it gives up after 100. Zero for the identity rules.
+	SignatureChecks int
+	// Skipped are anchors that the proxies of some judged release do not load.
+	Skipped []Skipped
+	// Judged is false where there was nothing to judge: a leaf alone has no
+	// issuer for the identity rules. OK is false then.
+	Judged bool
+}
+
+// Verify judges a chain against a trust set. It does no I/O, reads no clock and
+// ends within the verifiers' own budgets whatever the input.
+func Verify(q Query) Verdict {
+	if q.Rules == Identity {
+		return verifyIdentity(q)
+	}
+	return verifyProxy(q)
+}
+
+// SoundUntil returns the last moment at which the chain still verifies, given
+// that it does at q.At: the latest end among the paths it has. The zero time
+// means that it does not verify at q.At. Ends of certificates are moments to
+// the second, as X.509 writes them.
+func SoundUntil(q Query) time.Time {
+	if !Verify(q).OK {
+		return time.Time{}
+	}
+	var ends []time.Time
+	for _, c := range slices.Concat(q.Chain, q.Issuer, q.Anchors) {
+		if _, end := c.Validity(); !end.Before(q.At) {
+			ends = append(ends, end)
+		}
+	}
+	slices.SortFunc(ends, time.Time.Compare)
+	for _, end := range slices.Compact(ends) {
+		q.At = end.Add(time.Second)
+		if !Verify(q).OK {
+			return end
+		}
+	}
+	return time.Time{} // not reached: a chain does not outlive all its certificates
+}
+
+func pathText(path []*Certificate) string {
+	names := make([]string, len(path))
+	for i, c := range path {
+		names[i] = c.Subject()
+	}
+	return strings.Join(names, " <- ")
+}
+
+func subjectsOf(certs []*Certificate) string {
+	const most = 4
+	var names []string
+	for _, c := range certs {
+		if s := c.String(); !slices.Contains(names, s) {
+			names = append(names, s)
+		}
+	}
+	if n := len(names); n > most {
+		names = append(names[:most], fmt.Sprintf("and %d more", n-most))
+	}
+	return strings.Join(names, ", ")
+}

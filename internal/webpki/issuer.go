@@ -1,0 +1,48 @@
+package webpki
+
+import (
+	"bytes"
+	"strings"
+)
+
+// ParseIssuer takes an issuer and what stands above it as the chain of a leaf
+// that the issuer has signed and that has no fault of its own: for judging an
+// issuer before it has signed anything. The leaf carries the identity name, a
+// DNS name or a URI, for the name constraints above it, or no name at all where
+// name is "". In the [Result], index 0 of the path is the issuer.
+func ParseIssuer(rel Release, issuer [][]byte, name string) *Chain {
+	c := &Chain{release: rel, certs: make([]parsed, 1, 1+len(issuer))}
+	for i, der := range issuer {
+		crt, err := parseCert(bytes.Clone(der), rel.rules(), false)
+		c.certs = append(c.certs, parsed{cert: crt, err: err.at(i + 1)})
+	}
+	leaf := &c.certs[0]
+	switch {
+	case len(issuer) == 0:
+		leaf.err = fail(BadDer)
+	case c.certs[1].err != nil:
+		leaf.err = c.certs[1].err
+	default:
+		signer := c.certs[1].cert
+		leaf.cert = &cert{issuer: signer.subject, subjectAltName: altName(name)}
+		leaf.signer = signer.spki
+	}
+	return c
+}
+
+// altName is the content of a subjectAltName extension with one name.
+func altName(name string) *[]byte {
+	if name == "" || len(name) > 253 {
+		return nil
+	}
+	tag := byte(0x80 | nameDNS)
+	if strings.Contains(name, "://") {
+		tag = 0x80 | nameURI
+	}
+	length := []byte{byte(len(name))}
+	if len(name) >= 0x80 {
+		length = []byte{0x81, byte(len(name))}
+	}
+	der := append(append([]byte{tag}, length...), name...)
+	return &der
+}
