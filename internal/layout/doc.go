@@ -10,7 +10,7 @@
 //
 // # Where Linkerd keeps anchors
 //
-// The place has moved four times, so an object is told apart by its kind, its
+// The place has moved three times, so an object is told apart by its kind, its
 // name and its keys, never by the name of the file it came in:
 //
 //	release     what new proxies are given                    what linkerd-identity trusts

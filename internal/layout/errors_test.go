@@ -147,7 +147,6 @@ func TestPrivateKeysDoNotComeOut(t *testing.T) {
 				got := m.Texts[0]
 				assert.True(t, got.Redacted)
 				assert.NotContains(t, got.PEM, body[:10])
-				assert.NotContains(t, strings.ReplaceAll(got.PEM, "\n", ""), "Ni")
 				assert.Len(t, got.PEM, len(text))
 				assert.Equal(t, strings.Count(text, "\n"), strings.Count(got.PEM, "\n"))
 				if strings.Contains(text, string(cert)) {
