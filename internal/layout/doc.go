@@ -47,9 +47,9 @@
 // trim either, and a trailing blank line is the difference between a working
 // and a crashing linkerd-identity.
 //
-// No private key leaves this package. Key fields are never decoded, and where
-// somebody pasted a key into a certificate field the characters of its body are
-// blanked out before anything else sees them (see [Text]).
+// No private key leaves this package. Fields of keys are never read, also those
+// in the overrides Secret, and where somebody pasted a key into a certificate
+// field the characters of its body are blanked out (see [Text]).
 //
 // Reading is linear in the size of the input. Aliases, nesting and the number
 // of values in a document are bounded, so a hostile manifest is an error and
