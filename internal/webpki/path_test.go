@@ -226,7 +226,9 @@ func TestCorners(t *testing.T) {
 				issuer.exts = append(issuer.exts, extension(extKeyUsage, true, []byte{3, 2, 7, 0x80}))
 			}, on(every(ok), webpki.WebpkiMain, webpki.IssuerNotCertSigner)},
 		"key usage that is no bit string": {
-			func(_, issuer, _ *maker) { issuer.exts = append(issuer.exts, extension(extKeyUsage, true, []byte{4, 0})) },
+			func(_, issuer, _ *maker) {
+				issuer.exts = append(issuer.exts, extension(extKeyUsage, true, []byte{4, 0}))
+			},
 			on(every(ok), webpki.WebpkiMain, webpki.BadDer)},
 
 		"a wildcard inside a permitted subtree": {
