@@ -189,28 +189,60 @@ func (c *Certificate) RawSubject() []byte { return c.frame.subject }
 // RawIssuer is described at RawSubject.
 func (c *Certificate) RawIssuer() []byte { return c.frame.issuer }
 
-// Subject returns the subject for people: the common name alone where it is
-// all there is, else the distinguished name as RFC 4514 writes it.
+// Subject returns the subject for people: the common name, followed by what
+// else there is in brackets. It is not unique; SubjectDN is exact.
 func (c *Certificate) Subject() string { return nameText(c.frame.subject) }
 
 // Issuer returns the issuer's name for people, like Subject.
 func (c *Certificate) Issuer() string { return nameText(c.frame.issuer) }
 
-func nameText(raw []byte) string {
-	var rdns pkix.RDNSequence
+// SubjectDN returns the subject as RFC 4514 writes it, "CN=..."; one that
+// cannot be decoded as "#" and the hexadecimal digits of its DER.
+func (c *Certificate) SubjectDN() string {
+	_, dn := decodeName(c.frame.subject)
+	return dn
+}
+
+// IssuerDN returns the issuer's name as SubjectDN does the subject's.
+func (c *Certificate) IssuerDN() string {
+	_, dn := decodeName(c.frame.issuer)
+	return dn
+}
+
+func decodeName(raw []byte) (rdns pkix.RDNSequence, dn string) {
 	if rest, err := asn1.Unmarshal(raw, &rdns); err != nil || len(rest) != 0 {
-		return "#" + hex.EncodeToString(raw) // RFC 4514 section 2.4
+		return nil, "#" + hex.EncodeToString(raw) // RFC 4514 section 2.4
 	}
-	if len(rdns) == 0 {
-		return "(empty subject)"
+	return rdns, printable(rdns.String())
+}
+
+func nameText(raw []byte) string {
+	rdns, dn := decodeName(raw)
+	if dn == "" {
+		return "(empty name)"
 	}
 	var name pkix.Name
 	name.FillFromRDNSequence(&rdns)
-	if len(rdns) == 1 && len(rdns[0]) == 1 && name.CommonName != "" {
-		return printable(name.CommonName)
+	if name.CommonName == "" {
+		return dn
 	}
-	return printable(rdns.String())
+	cn := printable(name.CommonName)
+	var others pkix.RDNSequence
+	for _, rdn := range rdns {
+		if len(rdn) != 1 || !rdn[0].Type.Equal(oidCommonName) {
+			others = append(others, rdn)
+		}
+	}
+	switch {
+	case len(others) == 0:
+		return cn
+	case len(others) == 1 && len(others[0]) == 1 && name.SerialNumber != "":
+		return cn + " [" + printable(name.SerialNumber) + "]" // the key id of issuers made here
+	}
+	return cn + " [" + printable(others.String()) + "]"
 }
+
+var oidCommonName = asn1.ObjectIdentifier{2, 5, 4, 3}
 
 // printable keeps text of a certificate from steering the terminal it is
 // shown on.

@@ -259,7 +259,7 @@ issuer that the sources or --issuer name; what is kept is said with the reason.
 				result.PEM = string(pem)
 			}
 			return a.print(result, func(w io.Writer) error {
-				writeFindings(a.Stderr, a.errStyle(), findings)
+				writeFindings(a.Stderr, a.errStyle(), condense(findings))
 				for _, d := range dropped {
 					a.note("dropped %s: a twin stays, and no verdict changes", d)
 				}

@@ -72,7 +72,7 @@ type anchorJSON struct {
 func toJSON(c *bundle.Certificate, from []string) anchorJSON {
 	start, end := c.Validity()
 	j := anchorJSON{
-		Subject: c.Subject(), Issuer: c.Issuer(), SHA256: c.Fingerprint().String(), AnchorID: c.AnchorID().String(),
+		Subject: c.SubjectDN(), Issuer: c.IssuerDN(), SHA256: c.Fingerprint().String(), AnchorID: c.AnchorID().String(),
 		NotBefore: start.UTC().Format(time.RFC3339), NotAfter: end.UTC().Format(time.RFC3339),
 		Key: c.Key(), IsCA: c.IsCA(), SelfSigned: c.SelfSigned(), From: from,
 	}

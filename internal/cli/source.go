@@ -122,6 +122,9 @@ func (a *app) anchorsOf(sources []*bundle.Source) (*bundle.Bundle, []bundle.Find
 	for _, s := range sources {
 		b, err := s.Anchors()
 		if err != nil {
+			if errors.Is(err, bundle.ErrNoCertificate) && s.Manifest && len(s.ChainTexts()) > 0 {
+				return nil, nil, withHints(err, "it holds an issuer, which is no anchor: `windlass bundle verify --issuer` judges it")
+			}
 			return nil, nil, explainSource(err)
 		}
 		all = append(all, b)

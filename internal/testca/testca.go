@@ -192,6 +192,13 @@ func (c *Cert) Again(opts ...Option) *Cert {
 	return c.lab.build(nil, t, append([]Option{WithKey(c.Key)}, opts...))
 }
 
+// Adopt takes a CA certificate made elsewhere, to build below it.
+func (l *Lab) Adopt(c *x509.Certificate, key crypto.Signer) *Cert {
+	adopted := &Cert{Certificate: c, Key: key, lab: l}
+	adopted.Parent = adopted
+	return adopted
+}
+
 func (l *Lab) ca(cn string, validity time.Duration) *x509.Certificate {
 	return &x509.Certificate{
 		Subject: pkix.Name{CommonName: cn}, NotBefore: l.now.Add(-time.Hour), NotAfter: l.now.Add(validity),
