@@ -165,14 +165,7 @@ func (r *rules) prepare(c *cert, spki []byte) (signatureCheck, *Error) {
 		if alg.signatureID != string(c.algorithm) {
 			continue
 		}
-		var keyID, key []byte
-		err := readAll(spki, trailingSPKI, func(in *reader) (err *Error) {
-			if keyID, err = in.expect(tagSequence); err != nil {
-				return err
-			}
-			key, err = in.bitString()
-			return err
-		})
+		keyID, key, err := parseSPKI(spki)
 		if err != nil {
 			return signatureCheck{}, err
 		}
@@ -182,14 +175,50 @@ func (r *rules) prepare(c *cert, spki []byte) (signatureCheck, *Error) {
 		known = true
 	}
 	switch {
-	case known && r.plainErrors:
-		return signatureCheck{}, fail(UnsupportedSignatureAlgorithmForPublicKey)
 	case known:
-		return signatureCheck{}, fail(UnsupportedSignatureAlgorithmForPublicKeyContext)
+		return signatureCheck{}, r.unsupportedKey()
 	case r.plainErrors:
 		return signatureCheck{}, fail(UnsupportedSignatureAlgorithm)
 	}
 	return signatureCheck{}, fail(UnsupportedSignatureAlgorithmContext)
+}
+
+func (r *rules) unsupportedKey() *Error {
+	if r.plainErrors {
+		return fail(UnsupportedSignatureAlgorithmForPublicKey)
+	}
+	return fail(UnsupportedSignatureAlgorithmForPublicKeyContext)
+}
+
+// canSign tells whether there is any algorithm by which the key in spki can sign
+// a certificate.
+func (r *rules) canSign(spki []byte) *Error {
+	keyID, key, err := parseSPKI(spki)
+	if err != nil {
+		return err
+	}
+	for _, alg := range r.algorithms {
+		switch {
+		case alg.keyID != string(keyID):
+		case alg.keyID == oidRSAEncryption && rsaKey(key) == nil:
+			return fail(InvalidSignatureForPublicKey)
+		default:
+			return nil
+		}
+	}
+	return r.unsupportedKey()
+}
+
+// parseSPKI returns the contents of the AlgorithmIdentifier, and the key.
+func parseSPKI(spki []byte) (keyID, key []byte, err *Error) {
+	err = readAll(spki, trailingSPKI, func(in *reader) (err *Error) {
+		if keyID, err = in.expect(tagSequence); err != nil {
+			return err
+		}
+		key, err = in.bitString()
+		return err
+	})
+	return keyID, key, err
 }
 
 func (s signatureCheck) ok(c *cert) bool {

@@ -4,7 +4,7 @@ import "bytes"
 
 // An Anchor is what a proxy keeps of a trust anchor, and all that it keeps
 // (TrustAnchor in rustls/pki-types, src/lib.rs). Two certificates with the same
-// Anchor are one and the same to a proxy.
+// Anchor are one and the same to a proxy. Its fields are to be read only.
 type Anchor struct {
 	// Subject is the contents of the subject, without the tag and the length of
 	// its SEQUENCE.

@@ -10,6 +10,10 @@ import (
 // issuer before it has signed anything. The leaf carries the identity name, a
 // DNS name or a URI, for the name constraints above it, or no name at all where
 // name is "". In the [Result], index 0 of the path is the issuer.
+//
+// The issuer's key has to be one that can sign by some algorithm of the release;
+// its signature on the leaf counts as a signature check. An issuer that cannot be
+// parsed is what [Chain.Verify] reports.
 func ParseIssuer(rel Release, issuer [][]byte, name string) *Chain {
 	c := &Chain{release: rel, certs: make([]parsed, 1, 1+len(issuer))}
 	for i, der := range issuer {
@@ -32,17 +36,24 @@ func ParseIssuer(rel Release, issuer [][]byte, name string) *Chain {
 
 // altName is the content of a subjectAltName extension with one name.
 func altName(name string) *[]byte {
-	if name == "" || len(name) > 253 {
+	if name == "" {
 		return nil
 	}
 	tag := byte(0x80 | nameDNS)
 	if strings.Contains(name, "://") {
 		tag = 0x80 | nameURI
 	}
-	length := []byte{byte(len(name))}
-	if len(name) >= 0x80 {
-		length = []byte{0x81, byte(len(name))}
+	der := []byte{tag}
+	switch n := len(name); {
+	case n < 0x80:
+		der = append(der, byte(n))
+	case n < 0x100:
+		der = append(der, 0x81, byte(n))
+	case n < maxValue:
+		der = append(der, 0x82, byte(n>>8), byte(n))
+	default: // too long for webpki: a name that cannot be read
+		return &der
 	}
-	der := append(append([]byte{tag}, length...), name...)
+	der = append(der, name...)
 	return &der
 }

@@ -123,6 +123,9 @@ func Verify(rel Release, leaf []byte, rest [][]byte, anchors []*Anchor, usage Us
 func (c *Chain) Verify(anchors []*Anchor, usage Usage, at time.Time) (Result, error) {
 	res := Result{Anchor: -1}
 	if err := c.certs[0].err; err != nil {
+		if err.Cert > 0 { // see ParseIssuer
+			return res, err.in(StageVerify)
+		}
 		return res, err.in(StageLeaf)
 	}
 	s := search{
@@ -273,6 +276,9 @@ func (s *search) checkSignature(i int, spki []byte) *Error {
 	}
 	s.signatures--
 	if signer := s.chain.certs[i].signer; signer != nil {
+		if err := s.rules.canSign(spki); err != nil {
+			return err
+		}
 		s.checks++
 		if !bytes.Equal(signer, spki) {
 			return fail(InvalidSignatureForPublicKey)
