@@ -28,7 +28,7 @@ test-unit: ## run the tests that need nothing but Go, fast
 	$(GO) test -short ./...
 
 .PHONY: bench
-bench: ## run the benchmarks and print a table: figure, bound, met or not
+bench: build ## run the benchmarks and print a table: figure, bound, met or not
 	@$(GO) run ./internal/benchtable
 
 .PHONY: fuzz

@@ -197,8 +197,8 @@ func relative(d time.Duration) string {
 	return "in " + span(d)
 }
 
-// span rounds to the unit a person would use, downwards: what is left is never
-// said to be more than it is.
+// span rounds to the unit a person would use, downwards but for the last
+// fiftieth of a unit.
 func span(d time.Duration) string {
 	const dayLength = 24 * time.Hour
 	units := []struct {
@@ -215,7 +215,7 @@ func span(d time.Duration) string {
 	}
 	for _, u := range units {
 		if d >= u.from {
-			n := int(d / u.length)
+			n := int((d + u.length/50) / u.length) // a new ten-year root has ten years
 			if n == 1 {
 				return "1 " + u.name
 			}
