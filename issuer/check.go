@@ -1,7 +1,9 @@
 package issuer
 
 import (
+	"bytes"
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -16,8 +18,9 @@ type CheckOptions struct {
 	// demand; see IdentityName. "" asks for none.
 	DNSName string
 	// AllowUnusual turns what only the command line of Linkerd refuses (an
-	// issuer signed with another hash than SHA-256, an anchor that is neither
-	// ECDSA P-256 nor RSA 2048 or 4096) from an error into a warning.
+	// issuer on another ECDSA curve than P-256 or signed with another hash than
+	// SHA-256, an anchor that is neither ECDSA P-256 nor RSA 2048 or 4096) from
+	// an error into a warning.
 	AllowUnusual bool
 }
 
@@ -47,14 +50,16 @@ func CheckPair(chain []*x509.Certificate, key crypto.Signer, roots []*x509.Certi
 //     server authentication, the roots' dates and path lengths included
 //     (ErrUntrusted, ErrExpired, ErrNotYetValid, ErrPathLen, ErrUsage); the
 //     issuer must be a CA (ErrNotCA); leaves are signed with ECDSA and SHA-256,
-//     which takes an ECDSA P-256 key (ErrUnsupportedKey).
-//   - `linkerd check`, `install` and `upgrade` (pkg/issuercerts): the issuer is
-//     signed with ECDSAWithSHA256 or SHA256WithRSA (ErrSignatureAlgorithm), the
+//     which takes an ECDSA key (ErrUnsupportedKey).
+//   - `linkerd check`, `install` and `upgrade` (pkg/issuercerts): the issuer has
+//     an ECDSA P-256 key and is signed with ECDSAWithSHA256 or SHA256WithRSA (ErrSignatureAlgorithm), the
 //     anchor has an ECDSA P-256, RSA 2048 or RSA 4096 key.
-//   - proxies: every certificate of the chain is X.509 v3, in its dates, has
-//     room for the CA certificates below it, and either no extended key usage
-//     or both server and client authentication, for a proxy is one or the
-//     other in turn.
+//   - proxies: every certificate of the chain is X.509 v3, has room for the CA
+//     certificates below it, and either no extended key usage or both server
+//     and client authentication, for a proxy is one or the other in turn.
+//
+// Every certificate of the chain must be in its dates, needed for a path or
+// not: linkerd-identity ends leaves with the earliest of them.
 func CheckIssuer(chain, roots []*x509.Certificate, now time.Time, opts CheckOptions) ([]Warning, error) {
 	var f findings
 	judgeIssuer(&f, chain, roots, now, opts)
@@ -77,8 +82,11 @@ func judgeIssuer(f *findings, chain, roots []*x509.Certificate, now time.Time, o
 		f.refuse(ErrPathLen, "a chain of %d certificates, and proxies follow at most %d", len(chain), maxIntermediates)
 	}
 	c := chain[0]
-	if !isP256(c.PublicKey) {
-		f.refuse(ErrUnsupportedKey, "issuer %s has a key of kind %s, and Linkerd signs leaves with ECDSA P-256 only", describe(c), keyKind(c.PublicKey))
+	if _, ecdsa := c.PublicKey.(*ecdsa.PublicKey); !ecdsa {
+		f.refuse(ErrUnsupportedKey, "issuer %s has a key of kind %s, and linkerd-identity signs leaves with ECDSA and SHA-256 whatever the key", describe(c), keyKind(c.PublicKey))
+	} else if !isP256(c.PublicKey) {
+		f.either(opts.AllowUnusual && proxiesAccept(c.PublicKey), WarnUnusualKey, ErrUnsupportedKey,
+			"issuer %s has a key of kind %s, and `linkerd check` and `upgrade` accept ECDSA P-256 only", describe(c), keyKind(c.PublicKey))
 	}
 	if c.SignatureAlgorithm != x509.ECDSAWithSHA256 && c.SignatureAlgorithm != x509.SHA256WithRSA {
 		f.either(opts.AllowUnusual && proxiesAcceptSignature(c.SignatureAlgorithm), WarnSignature, ErrSignatureAlgorithm,
@@ -91,13 +99,31 @@ func judgeIssuer(f *findings, chain, roots []*x509.Certificate, now time.Time, o
 	if sameName(c.RawSubject, c.RawIssuer) && !selfSigned {
 		f.warn(WarnSameSubject, "issuer %s has the same subject as its signer, which OpenSSL may take for self-signed", describe(c))
 	}
-	for i, c := range chain {
-		judgePresented(f, c, i, now)
+	for i, below := range depths(chain) {
+		judgePresented(f, chain[i], below, now)
 	}
 	if len(f.problems) > 0 {
 		return // the verifier would only say it again, with fewer words
 	}
 	judgePath(f, chain, roots, now, opts)
+}
+
+// depths counts for each certificate of a chain the CA certificates between it
+// and the leaf, by names: cross-signed roots that stand side by side have one
+// each. What leads nowhere has 0 below it.
+func depths(chain []*x509.Certificate) []int {
+	below := make([]int, len(chain))
+	reached := []int{0}
+	for at := 0; at < len(reached); at++ {
+		child := reached[at]
+		for i, c := range chain {
+			if !slices.Contains(reached, i) && bytes.Equal(c.RawSubject, chain[child].RawIssuer) {
+				below[i] = below[child] + 1
+				reached = append(reached, i)
+			}
+		}
+	}
+	return below
 }
 
 // judgePresented holds one certificate of the presented chain against the

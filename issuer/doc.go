@@ -50,8 +50,8 @@
 //     first 4 bytes of the subject key identifier in hex.
 //   - Linkerd's identity ends leaves with the earliest end in its chain, the
 //     cross-signed root included: see [Chain.NotAfter].
-//   - It signs leaves with ECDSA and SHA-256 whatever the issuer's key is, so
-//     anything but P-256 there fails only when the first proxy asks.
+//   - It signs leaves with ECDSA and SHA-256 whatever the issuer's key is, so an
+//     RSA issuer fails only when the first proxy asks.
 //   - crypto/x509 leaves out the authority key identifier where subject and
 //     issuer are the same bytes, and OpenSSL then fails. Identity issuers that
 //     share their signer's subject are refused.

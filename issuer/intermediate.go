@@ -57,7 +57,7 @@ func Intermediate(pub crypto.PublicKey, by *x509.Certificate, byKey crypto.Signe
 		return nil, fmt.Errorf("make an identity issuer: %w", err)
 	}
 	if !isP256(pub) {
-		return nil, fmt.Errorf("make an identity issuer: its key is %s, and Linkerd signs leaves with ECDSA P-256 only: %w", keyKind(pub), ErrUnsupportedKey)
+		return nil, fmt.Errorf("make an identity issuer: its key is %s, and Linkerd wants ECDSA P-256: %w", keyKind(pub), ErrUnsupportedKey)
 	}
 	if opts.CommonName == "" {
 		opts.CommonName = identity

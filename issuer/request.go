@@ -36,7 +36,7 @@ type RequestOptions struct {
 // Errors: ErrUnsupportedKey, ErrName.
 func Request(key crypto.Signer, opts RequestOptions) ([]byte, error) {
 	if key == nil || !isP256(key.Public()) {
-		return nil, fmt.Errorf("make a certificate request: %s, and Linkerd signs leaves with ECDSA P-256 only: %w", signerKind(key), ErrUnsupportedKey)
+		return nil, fmt.Errorf("make a certificate request: %s, and Linkerd wants ECDSA P-256: %w", signerKind(key), ErrUnsupportedKey)
 	}
 	identity, err := IdentityName(opts.Namespace, opts.TrustDomain)
 	if err != nil {
@@ -100,7 +100,7 @@ func ParseRequest(request []byte) (*x509.CertificateRequest, error) {
 	// The key before the signature: verifying with a giant RSA key is what a
 	// hostile request would have us do.
 	if !isP256(csr.PublicKey) {
-		return nil, fmt.Errorf("%w: its key is %s, and Linkerd signs leaves with ECDSA P-256 only: %w", ErrRequest, keyKind(csr.PublicKey), ErrUnsupportedKey)
+		return nil, fmt.Errorf("%w: its key is %s, and Linkerd wants ECDSA P-256: %w", ErrRequest, keyKind(csr.PublicKey), ErrUnsupportedKey)
 	}
 	switch csr.SignatureAlgorithm {
 	case x509.ECDSAWithSHA256, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512:
