@@ -1,0 +1,81 @@
+package mesh
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+
+	"github.com/windlass-mesh/windlass/bundle"
+)
+
+// TrustSet is a text that stores anchors, and what a proxy of one release takes
+// from it. It is immutable and shared by all who hold the same text.
+type TrustSet struct {
+	PEM string
+	// ID is equal for texts that a proxy takes the same anchors from, in
+	// whatever order and wording.
+	ID string
+	// Anchors are those that a proxy loads, in its order.
+	Anchors []*bundle.Certificate
+	Skipped []bundle.Skipped
+	// Err is why a proxy given this text takes nothing and does not start: its
+	// own reader's reason, or that of the program in front of it.
+	Err error
+}
+
+// Texts makes trust sets, one for each text and release. The zero value is
+// ready; it is not safe for concurrent use.
+type Texts struct{ sets map[textKey]*TrustSet }
+
+type textKey struct {
+	pem     string
+	release bundle.Release
+}
+
+// TrustSet returns what a proxy of the release takes from the text.
+func (t *Texts) TrustSet(pem string, release bundle.Release) *TrustSet {
+	key := textKey{pem, release}
+	if s, ok := t.sets[key]; ok {
+		return s
+	}
+	s := &TrustSet{PEM: pem}
+	reading := bundle.ReadAs([]byte(pem), bundle.Proxy, release)
+	s.Anchors, s.Skipped, s.Err = reading.Certificates, reading.Skipped, reading.Err
+	if s.Err == nil {
+		// linkerd2-proxy-identity reads the same variable before the proxy is
+		// started, and is stricter.
+		s.Err = bundle.ReadAs([]byte(pem), bundle.Identity, release).Err
+	}
+	s.ID = setID(s)
+	if t.sets == nil {
+		t.sets = map[textKey]*TrustSet{}
+	}
+	t.sets[key] = s
+	return s
+}
+
+// setID hashes the anchors, or the text itself where there are none.
+func setID(s *TrustSet) string {
+	h := sha256.New()
+	if len(s.Anchors) == 0 {
+		h.Write([]byte(s.PEM))
+	}
+	var ids []string
+	for _, a := range s.Anchors {
+		id := a.AnchorID()
+		ids = append(ids, string(id[:]))
+	}
+	slices.Sort(ids)
+	for _, id := range ids { // one that stands twice counts twice against a proxy's budget
+		h.Write([]byte(id))
+	}
+	if s.Err != nil {
+		h.Write([]byte("unusable"))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Presented is the chain that a peer shows, leaf first.
+type Presented struct {
+	Chain []*bundle.Certificate
+}
