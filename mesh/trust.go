@@ -27,24 +27,49 @@ type TrustSet struct {
 // ready; it is not safe for concurrent use.
 type Texts struct{ sets map[textKey]*TrustSet }
 
-type textKey struct {
-	pem     string
-	release bundle.Release
+type textKey struct{ pem, release string }
+
+// RulesOf returns the releases whose rules a proxy labelled with this version
+// may follow: the one that is meant, or every known one where it is none of
+// them.
+func RulesOf(version string) []bundle.Release {
+	if r, err := bundle.ParseRelease(version); err == nil {
+		return []bundle.Release{r}
+	}
+	return bundle.Releases()
 }
 
-// TrustSet returns what a proxy of the release takes from the text.
-func (t *Texts) TrustSet(pem string, release bundle.Release) *TrustSet {
-	key := textKey{pem, release}
+// TrustSet returns what a proxy labelled with this version takes from the text.
+// Where the version's rules are not known it is what all known ones take.
+func (t *Texts) TrustSet(pem, version string) *TrustSet {
+	rules := RulesOf(version)
+	key := textKey{pem: pem}
+	if len(rules) == 1 {
+		key.release = rules[0].String()
+	}
 	if s, ok := t.sets[key]; ok {
 		return s
 	}
 	s := &TrustSet{PEM: pem}
-	reading := bundle.ReadAs([]byte(pem), bundle.Proxy, release)
-	s.Anchors, s.Skipped, s.Err = reading.Certificates, reading.Skipped, reading.Err
+	for i, r := range rules {
+		reading := bundle.ReadAs([]byte(pem), bundle.Proxy, r)
+		if s.Err == nil {
+			s.Err = reading.Err
+		}
+		if i == 0 {
+			s.Anchors, s.Skipped = reading.Certificates, reading.Skipped
+			continue
+		}
+		for _, skipped := range reading.Skipped {
+			s.Anchors = slices.DeleteFunc(s.Anchors, func(c *bundle.Certificate) bool {
+				return c.Fingerprint() == skipped.Certificate.Fingerprint()
+			})
+		}
+	}
 	if s.Err == nil {
 		// linkerd2-proxy-identity reads the same variable before the proxy is
 		// started, and is stricter.
-		s.Err = bundle.ReadAs([]byte(pem), bundle.Identity, release).Err
+		s.Err = bundle.ReadAs([]byte(pem), bundle.Identity, rules[0]).Err
 	}
 	s.ID = setID(s)
 	if t.sets == nil {

@@ -111,6 +111,26 @@ func LinkerdConfig(data map[string]string) (Config, error) {
 	return cfg.Config, nil
 }
 
+// Values reads the text of Linkerd's values, nested or flat: that of the Secret
+// linkerd-config-overrides, of a values file, or of linkerd-config's key values.
+// An empty text says nothing, and is no error.
+func Values(text string) (Config, error) {
+	r := newReader(len(text))
+	var cfg configText
+	err := r.guard(func() {
+		src, n := r.nested(located{text: text, line: 1, exact: true}, "values")
+		if n == nil || isNull(n) {
+			return
+		}
+		r.src = src
+		cfg = r.valuesConfig(n, "")
+	})
+	if err != nil {
+		return Config{}, err
+	}
+	return cfg.Config, nil
+}
+
 // linkerdConfig reads a ConfigMap linkerd-config of a manifest.
 func (r *reader) linkerdConfig(data *yaml.Node) {
 	outer := r.src

@@ -96,3 +96,10 @@ func decodeBase64(s string) (string, bool) {
 	b, err := base64.StdEncoding.DecodeString(s)
 	return string(b), err == nil
 }
+
+// DecodeBase64 decodes as Kubernetes and Linkerd do where they hold anchors in
+// base64: standard, with line breaks ignored.
+func DecodeBase64(s string) (string, error) {
+	b, err := base64.StdEncoding.DecodeString(s)
+	return string(b), err
+}
