@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -75,7 +77,7 @@ func StartInjector(cfg InjectorConfig) (*Injector, error) {
 		}
 	}
 	// One connection carries one request, so that replicas take turns.
-	i.server = &http.Server{Handler: i, TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}}
+	i.server = &http.Server{Handler: i, ErrorLog: log.New(logWriter(cfg.Log), "", 0), TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}}
 	i.server.SetKeepAlivesEnabled(false)
 	return i, nil
 }
@@ -98,6 +100,14 @@ func (i *Injector) Serve(l net.Listener) error {
 
 // Stop ends the process.
 func (i *Injector) Stop() { i.server.Close() }
+
+// logWriter makes lines of what is written to a log.
+type logWriter func(string)
+
+func (w logWriter) Write(b []byte) (int, error) {
+	w(strings.TrimSuffix(string(b), "\n"))
+	return len(b), nil
+}
 
 // ServingChanged tells that the files of the serving certificate have changed.
 // Until then the replica serves with the one that it has, even where the webhook

@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/windlass-mesh/windlass/internal/webpki"
 )
 
 var errNoLeaf = errors.New("no certificate yet")
@@ -144,11 +146,16 @@ func (m Member) String() string { return m.Class.Cluster + "/" + m.Pod + " " + c
 
 func classText(c Class) string { return fmt.Sprintf("(trusts %s, presents %s)", c.Trusts, c.Presents) }
 
-// reasonText is what failures of one kind have in common.
+// reasonText is what failures of one kind have in common: whose chain is refused,
+// and the name of the reason without its details.
 func reasonText(err error) string {
 	var r *Refusal
-	if errors.As(err, &r) {
-		return r.What + ": " + r.Err.Error()
+	var e *webpki.Error
+	switch {
+	case !errors.As(err, &r):
+		return err.Error()
+	case errors.As(err, &e):
+		return r.What + " " + string(e.Kind)
 	}
-	return err.Error()
+	return r.What + " " + r.Err.Error()
 }
