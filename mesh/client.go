@@ -142,6 +142,64 @@ func (c *Client) GetPath(ctx context.Context, path string, into any) error {
 	return c.do(ctx, request{op: "get " + path, method: http.MethodGet, path: path, accept: jsonType}, decodeJSON(into))
 }
 
+// PatchOp is one operation of a JSON patch (RFC 6902).
+type PatchOp struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value"`
+}
+
+// Pointer makes a JSON pointer of keys.
+func Pointer(keys ...string) string {
+	var b strings.Builder
+	for _, k := range keys {
+		b.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(k))
+	}
+	return b.String()
+}
+
+// PatchOptions tune a patch.
+type PatchOptions struct {
+	DryRun bool // the server judges it and keeps nothing
+}
+
+// Patch changes one object, if it still is the one and in the state that the
+// reference says: another UID or resourceVersion is ErrConflict. What the
+// operations do not name stays as it is. The object as it is then goes into
+// into, unless that is nil. A patch is sent once: whether one that got no answer
+// took effect has to be read.
+func (c *Client) Patch(ctx context.Context, r Resource, ref ObjectRef, ops []PatchOp, o PatchOptions, into any) error {
+	op := "patch " + r.describe(ref.Namespace, ref.Name)
+	if ref.UID == "" || ref.ResourceVersion == "" {
+		return fmt.Errorf("%s: without the UID and resourceVersion that were read", op)
+	}
+	all := append([]PatchOp{
+		{"test", "/metadata/uid", ref.UID},
+		// Replacing it makes the server compare it, and answer 409.
+		{"replace", "/metadata/resourceVersion", ref.ResourceVersion},
+	}, ops...)
+	body, err := json.Marshal(all)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	q := url.Values{"fieldManager": {c.opts.UserAgent}}
+	if o.DryRun {
+		q.Set("dryRun", "All")
+	}
+	if into == nil {
+		into = &struct{}{}
+	}
+	err = c.do(ctx, request{op: op, method: http.MethodPatch, path: r.Path(ref.Namespace, ref.Name), query: q,
+		accept: jsonType, contentType: "application/json-patch+json", body: body}, decodeJSON(into))
+	var api *APIError
+	if errors.As(err, &api) && errors.Is(err, ErrInvalid) && strings.Contains(api.Message, "testing") {
+		// "the server rejected our request due to an error in our request:
+		// testing value /metadata/uid failed": it is another object.
+		api.Kind = ErrConflict
+	}
+	return err
+}
+
 // ListOptions narrow a list.
 type ListOptions struct {
 	Namespace       string // "" for all

@@ -310,3 +310,8 @@ func EditIssuer(data map[string][]byte, scheme, chain, privateKey, ca string) (m
 }
 
 func encodeBase64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+
+// TrustRoots returns the text for ca-bundle.crt of the ConfigMap
+// linkerd-identity-trust-roots: the new anchors with the end that the old text
+// had, and with no more than one newline.
+func TrustRoots(old, anchors string) string { return endLike(old, anchors) }

@@ -312,10 +312,10 @@ func TestWorkloadsOfTheControlPlaneUpTo210(t *testing.T) {
 	require.NoError(t, err)
 	const c = "/spec/template/spec/containers/"
 	assert.Equal(t, []FieldEdit{
-		{c + "0/env/0/value", encode(old), encode(bundle)},
-		{c + "0/args/1", "-identity-trust-anchors-pem=" + encode(old), "-identity-trust-anchors-pem=" + encode(bundle)},
-		{c + "1/command/2", encode(old + "\n"), encode(bundle)},
-		{c + "2/env/2/value", old, bundle},
+		{c + "0/env/0/value", encode(old), encode(bundle), old},
+		{c + "0/args/1", "-identity-trust-anchors-pem=" + encode(old), "-identity-trust-anchors-pem=" + encode(bundle), old},
+		{c + "1/command/2", encode(old + "\n"), encode(bundle), old + "\n"},
+		{c + "2/env/2/value", old, bundle, old},
 	}, got)
 	got, err = EditWorkload(raw, old)
 	require.NoError(t, err)

@@ -11,6 +11,8 @@ type FieldEdit struct {
 	Pointer string // RFC 6901
 	Old     string
 	New     string
+	// OldText is the PEM that Old holds, decoded.
+	OldText string
 }
 
 // EditWorkload returns the edits that give the proxies and linkerd-identity of a
@@ -63,9 +65,9 @@ type editContainer struct {
 }
 
 func (c editContainer) edits(at, anchors string) (out []FieldEdit, err error) {
-	add := func(pointer, old, text string) {
+	add := func(pointer, old, text, decoded string) {
 		if text != old {
-			out = append(out, FieldEdit{at + pointer, old, text})
+			out = append(out, FieldEdit{at + pointer, old, text, decoded})
 		}
 	}
 	last := map[string]int{}
@@ -79,13 +81,13 @@ func (c editContainer) edits(at, anchors string) (out []FieldEdit, err error) {
 		pointer := fmt.Sprintf("/env/%d/value", i)
 		switch {
 		case e.Name == ProxyAnchorsEnv && c.Name == ProxyContainer:
-			add(pointer, *e.Value, endLike(*e.Value, anchors))
+			add(pointer, *e.Value, endLike(*e.Value, anchors), *e.Value)
 		case e.Name == identityAnchorsEnv:
-			text, err := reencode(*e.Value, anchors)
+			text, was, err := reencode(*e.Value, anchors)
 			if err != nil {
 				return nil, fmt.Errorf("%s%s: %w", at, pointer, err)
 			}
-			add(pointer, *e.Value, text)
+			add(pointer, *e.Value, text, was)
 		}
 	}
 	for _, list := range []struct {
@@ -99,17 +101,17 @@ func (c editContainer) edits(at, anchors string) (out []FieldEdit, err error) {
 			}
 			switch value, ok := strings.CutPrefix(flag[len(identityAnchorsFlag):], "="); {
 			case ok:
-				text, err := reencode(value, anchors)
+				text, was, err := reencode(value, anchors)
 				if err != nil {
 					return nil, fmt.Errorf("%s/%s/%d: %w", at, list.name, i, err)
 				}
-				add(fmt.Sprintf("/%s/%d", list.name, i), arg, arg[:len(arg)-len(value)]+text)
+				add(fmt.Sprintf("/%s/%d", list.name, i), arg, arg[:len(arg)-len(value)]+text, was)
 			case flag == identityAnchorsFlag && i+1 < len(list.args):
-				text, err := reencode(list.args[i+1], anchors)
+				text, was, err := reencode(list.args[i+1], anchors)
 				if err != nil {
 					return nil, fmt.Errorf("%s/%s/%d: %w", at, list.name, i+1, err)
 				}
-				add(fmt.Sprintf("/%s/%d", list.name, i+1), list.args[i+1], text)
+				add(fmt.Sprintf("/%s/%d", list.name, i+1), list.args[i+1], text, was)
 			}
 		}
 	}
@@ -117,14 +119,14 @@ func (c editContainer) edits(at, anchors string) (out []FieldEdit, err error) {
 }
 
 // reencode replaces a text in base64 with another, and leaves it as it is where
-// it holds that one already.
-func reencode(old, text string) (string, error) {
+// it holds that one already. It returns the old text too, decoded.
+func reencode(old, text string) (encoded, was string, err error) {
 	decoded, ok := decodeBase64(old)
 	if !ok {
-		return "", fmt.Errorf("%w: not valid base64", ErrEdit)
+		return "", "", fmt.Errorf("%w: not valid base64", ErrEdit)
 	}
 	if text = endLike(decoded, text); text == decoded {
-		return old, nil
+		return old, decoded, nil
 	}
-	return encodeBase64(text), nil
+	return encodeBase64(text), decoded, nil
 }

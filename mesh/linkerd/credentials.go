@@ -332,6 +332,9 @@ func restConfig(server *url.URL, cluster targetCluster, user targetUser, o Crede
 		}
 		*f.into = b
 	}
+	if (len(config.CertData) == 0) != (len(config.KeyData) == 0) {
+		return nil, refusef("its certificates or key do not parse: one is there without the other")
+	}
 	config.BearerToken, config.Username, config.Password = user.Token, user.Username, user.Password
 	if strings.ContainsFunc(user.Token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return nil, refusef("the token holds characters that no token has")

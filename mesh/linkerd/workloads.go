@@ -234,6 +234,9 @@ func (s *survey) latent() {
 			}
 			r := rawTrust{plane: t.PodLabels[labelControlPlane], release: t.PodAnnotations[annotationProxyVersion]}
 			r.fromProxy(c)
+			if r.plane == "" && len(s.out.Installations) == 1 {
+				r.plane = s.out.Installations[0].Namespace // a hand-made template without labels
+			}
 			if r.ref != nil && t.PodLabels[labelComponent] != "" {
 				continue // takes what the ConfigMap holds when it starts: no class of its own
 			}
