@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -88,6 +89,8 @@ func FromX509(c *x509.Certificate) (*Certificate, error) {
 	return ParseCertificate(c.Raw)
 }
 
+func fingerprintOf(c *x509.Certificate) Fingerprint { return sha256.Sum256(c.Raw) }
+
 // newCertificate takes ownership of der.
 func newCertificate(der []byte, fp Fingerprint) (*Certificate, error) {
 	c := &Certificate{raw: der, fingerprint: fp}
@@ -109,16 +112,13 @@ func newCertificate(der []byte, fp Fingerprint) (*Certificate, error) {
 	return c, nil
 }
 
-func anchorID(parts ...[]byte) (id AnchorID) {
-	h := sha256.New()
+func anchorID(parts ...[]byte) AnchorID {
+	text := make([]byte, 0, 512)
 	for _, p := range parts {
-		var n [8]byte
-		binary.BigEndian.PutUint64(n[:], uint64(len(p)))
-		h.Write(n[:])
-		h.Write(p)
+		text = binary.BigEndian.AppendUint64(text, uint64(len(p)))
+		text = append(text, p...)
 	}
-	h.Sum(id[:0])
-	return id
+	return sha256.Sum256(text)
 }
 
 var oidNameConstraints = asn1.ObjectIdentifier{2, 5, 29, 30}
@@ -216,45 +216,6 @@ func decodeName(raw []byte) (rdns pkix.RDNSequence, dn string) {
 	return rdns, printable(rdns.String())
 }
 
-func nameText(raw []byte) string {
-	rdns, dn := decodeName(raw)
-	if dn == "" {
-		return "(empty name)"
-	}
-	var name pkix.Name
-	name.FillFromRDNSequence(&rdns)
-	if name.CommonName == "" {
-		return dn
-	}
-	cn := printable(name.CommonName)
-	var others pkix.RDNSequence
-	for _, rdn := range rdns {
-		if len(rdn) != 1 || !rdn[0].Type.Equal(oidCommonName) {
-			others = append(others, rdn)
-		}
-	}
-	switch {
-	case len(others) == 0:
-		return cn
-	case len(others) == 1 && len(others[0]) == 1 && name.SerialNumber != "":
-		return cn + " [" + printable(name.SerialNumber) + "]" // the key id of issuers made here
-	}
-	return cn + " [" + printable(others.String()) + "]"
-}
-
-var oidCommonName = asn1.ObjectIdentifier{2, 5, 4, 3}
-
-// printable keeps text of a certificate from steering the terminal it is
-// shown on.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || (r >= 0x80 && r < 0xa0) {
-			return '\ufffd'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\ufffd"))
-}
-
 // Serial returns the serial number, nil where there is none.
 func (c *Certificate) Serial() *big.Int {
 	if c.parsed != nil {
@@ -310,7 +271,8 @@ func (c *Certificate) Key() string {
 	return "unknown " + spki.Algorithm.Algorithm.String()
 }
 
-// IsCA tells whether the certificate says it is a CA.
+// IsCA tells whether the certificate says it is a CA. One that Go refuses does
+// not, whatever it says; a version 1 certificate has no way to.
 func (c *Certificate) IsCA() bool {
 	return c.parsed != nil && c.parsed.BasicConstraintsValid && c.parsed.IsCA
 }
@@ -318,8 +280,7 @@ func (c *Certificate) IsCA() bool {
 // SelfSigned tells whether the certificate's signature was made with its own
 // key under its own name.
 func (c *Certificate) SelfSigned() bool {
-	return c.parsed != nil && string(c.frame.subject) == string(c.frame.issuer) &&
-		c.parsed.CheckSignature(c.parsed.SignatureAlgorithm, c.parsed.RawTBSCertificate, c.parsed.Signature) == nil
+	return c.named(c.frame.issuer) && c.signed(c)
 }
 
 // MaxPathLen returns the path length limit; ok is false when there is none.
@@ -330,8 +291,29 @@ func (c *Certificate) MaxPathLen() (n int, ok bool) {
 	return c.parsed.MaxPathLen, true
 }
 
-// String names the certificate for messages: its subject and the first eight
-// digits of its fingerprint.
+// signs tells whether Go lets the certificate, as a root, sign others
+// (x509.Certificate.CheckSignatureFrom).
+func (c *Certificate) signs() bool {
+	x := c.parsed
+	if x == nil || x.Version == 3 && !x.BasicConstraintsValid || x.BasicConstraintsValid && !x.IsCA {
+		return false
+	}
+	return x.KeyUsage == 0 || x.KeyUsage&x509.KeyUsageCertSign != 0
+}
+
+// signed tells whether the key of c made the signature of child, whatever
+// else stands against it. It is false where Go cannot read both.
+func (c *Certificate) signed(child *Certificate) bool {
+	return c.parsed != nil && child.parsed != nil && c.parsed.CheckSignature(
+		child.parsed.SignatureAlgorithm, child.parsed.RawTBSCertificate, child.parsed.Signature) == nil
+}
+
+// named tells whether the certificate bears the name.
+func (c *Certificate) named(name []byte) bool { return bytes.Equal(c.frame.subject, name) }
+
+// String names the certificate for messages: its subject, shortened where it is
+// very long, and the first eight digits of its fingerprint.
 func (c *Certificate) String() string {
-	return fmt.Sprintf("%s (%s)", c.Subject(), c.fingerprint.String()[:8])
+	const most = 120
+	return fmt.Sprintf("%s (%x)", clip(c.Subject(), most), c.fingerprint[:4])
 }
