@@ -52,7 +52,7 @@ func describeCommands(b *strings.Builder, parent *cobra.Command) {
 		for _, f := range flags {
 			kind, usage := pflag.UnquoteUsage(f)
 			if kind != "" {
-				kind = " " + kind
+				kind = " " + strings.ReplaceAll(kind, "|", "\\|")
 			}
 			if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "[]" {
 				usage += " (default " + f.DefValue + ")"

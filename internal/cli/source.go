@@ -1,10 +1,10 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -33,9 +33,6 @@ func (a *app) readSource(arg string) (*bundle.Source, error) {
 }
 
 func (a *app) readSources(names []string) ([]*bundle.Source, error) {
-	if n := count(names, "-"); n > 1 {
-		return nil, usagef("standard input (-) can be read once only, and is named %d times", n)
-	}
 	var out []*bundle.Source
 	for _, name := range names {
 		s, err := a.readSource(name)
@@ -47,72 +44,78 @@ func (a *app) readSources(names []string) ([]*bundle.Source, error) {
 	return out, nil
 }
 
-func count(list []string, s string) (n int) {
-	for _, e := range list {
-		if e == s {
-			n++
-		}
-	}
-	return n
-}
-
 // readData reads a file or standard input, never more than a source may hold.
 func (a *app) readData(arg string) (data []byte, name string, err error) {
 	if ctx, ok := strings.CutPrefix(arg, "context:"); ok {
+		if ctx == "" {
+			return nil, "", usagef("context: names no context")
+		}
 		return nil, "", withHints(fmt.Errorf("read %s: live clusters are not read by this version", arg),
 			fmt.Sprintf("kubectl --context %s get cm,secret,pod -A -o yaml | windlass ... -", ctx))
 	}
-	var in io.Reader
 	name = arg
 	if arg == "-" {
-		name, in = "standard input", a.Stdin
-	} else {
-		f, err := os.Open(arg)
-		if err != nil {
-			return nil, "", fileError("read", arg, err)
-		}
-		defer f.Close()
-		info, err := f.Stat()
-		switch {
-		case err != nil:
-			return nil, "", fileError("read", arg, err)
-		case info.IsDir():
-			return nil, "", withHints(fmt.Errorf("read %s: it is a directory", arg), "name the files in it")
-		case info.Size() > bundle.MaxSourceSize:
-			return nil, "", tooLarge(arg)
-		}
-		in = f
+		name = "standard input"
 	}
-	data, err = io.ReadAll(io.LimitReader(in, bundle.MaxSourceSize+1))
+	// A pipe or a terminal may keep us waiting for ever.
+	data, err = interruptible(a.ctx, func() ([]byte, error) {
+		if arg == "-" {
+			return readBounded(name, a.Stdin)
+		}
+		return readFile(name)
+	})
+	return data, name, err
+}
+
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fileError("read", name, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
 	switch {
 	case err != nil:
-		return nil, "", fileError("read", name, err)
-	case len(data) > bundle.MaxSourceSize:
-		return nil, "", tooLarge(name)
+		return nil, fileError("read", name, err)
+	case info.Size() > bundle.MaxSourceSize && info.Mode().IsRegular():
+		return nil, tooLarge(name)
 	}
-	return data, name, nil
+	return readBounded(name, f)
+}
+
+func readBounded(name string, in io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(in, bundle.MaxSourceSize+1))
+	switch {
+	case err != nil:
+		return nil, fileError("read", name, err)
+	case len(data) > bundle.MaxSourceSize:
+		return nil, tooLarge(name)
+	}
+	return data, nil
+}
+
+// interruptible runs f and gives up on it when the context ends.
+func interruptible(ctx context.Context, f func() ([]byte, error)) ([]byte, error) {
+	type result struct {
+		data []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		data, err := f()
+		done <- result{data, err}
+	}()
+	select {
+	case r := <-done:
+		return r.data, r.err
+	case <-ctx.Done():
+		return nil, errors.New("interrupted; nothing was written")
+	}
 }
 
 func tooLarge(name string) error {
 	return withHints(fmt.Errorf("read %s: %w", name, bundle.ErrSourceTooLarge),
 		"select what holds the anchors: `kubectl -n linkerd get cm,secret -o yaml`")
-}
-
-// fileError words an error of the file system: what, which file, why.
-func fileError(what, name string, err error) error {
-	var pathErr *fs.PathError
-	why := err
-	if errors.As(err, &pathErr) {
-		why = pathErr.Err
-	}
-	err = fmt.Errorf("%s %s: %w", what, name, why)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && what == "read":
-		return withHints(err, "check the path; nothing was written")
-	case errors.Is(err, fs.ErrExist):
-		return withHints(err, "--force overwrites it")
-	}
-	return err
 }
 
 // anchorsOf reads the union of the anchors of several sources, strictly.
