@@ -209,13 +209,6 @@ func (c *Certificate) IssuerDN() string {
 	return dn
 }
 
-func decodeName(raw []byte) (rdns pkix.RDNSequence, dn string) {
-	if rest, err := asn1.Unmarshal(raw, &rdns); err != nil || len(rest) != 0 {
-		return nil, "#" + hex.EncodeToString(raw) // RFC 4514 section 2.4
-	}
-	return rdns, printable(rdns.String())
-}
-
 // Serial returns the serial number, nil where there is none.
 func (c *Certificate) Serial() *big.Int {
 	if c.parsed != nil {

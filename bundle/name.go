@@ -13,25 +13,54 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// nameText words a distinguished name for people.
-func nameText(raw []byte) string {
-	var rdns pkix.RDNSequence
+// decodeName decodes a distinguished name and writes it as RFC 4514 does.
+func decodeName(raw []byte) (rdns pkix.RDNSequence, dn string) {
 	if rest, err := asn1.Unmarshal(raw, &rdns); err != nil || len(rest) != 0 {
 		var ok bool
 		if rdns, ok = oddName(raw); !ok {
-			return "#" + hex.EncodeToString(raw) // RFC 4514 section 2.4
+			return nil, "#" + hex.EncodeToString(raw) // RFC 4514 section 2.4
 		}
 	}
-	if len(rdns) == 0 {
+	return rdns, printable(rdns.String())
+}
+
+// nameText words a distinguished name for people: the common name, and in
+// brackets what else there is.
+func nameText(raw []byte) string {
+	rdns, dn := decodeName(raw)
+	if dn == "" {
 		return "(empty subject)"
 	}
-	var name pkix.Name
-	name.FillFromRDNSequence(&rdns)
-	if len(rdns) == 1 && len(rdns[0]) == 1 && name.CommonName != "" {
-		return printable(name.CommonName)
+	var cn, serial string
+	var others pkix.RDNSequence
+	for _, rdn := range rdns {
+		if len(rdn) == 1 {
+			value, isText := rdn[0].Value.(string)
+			if isText && cn == "" && rdn[0].Type.Equal(oidCommonName) {
+				cn = printable(value)
+				continue
+			}
+			if isText && rdn[0].Type.Equal(oidSerialNumber) {
+				serial = printable(value)
+			}
+		}
+		others = append(others, rdn)
 	}
-	return printable(rdns.String())
+	switch {
+	case cn == "":
+		return dn
+	case len(others) == 0:
+		return cn
+	case len(others) == 1 && serial != "":
+		return cn + " [" + serial + "]" // the key id, in issuers made here
+	}
+	return cn + " [" + printable(others.String()) + "]"
 }
+
+var (
+	oidCommonName   = asn1.ObjectIdentifier{2, 5, 4, 3}
+	oidSerialNumber = asn1.ObjectIdentifier{2, 5, 4, 5}
+)
 
 // oddName reads a name whose strings Go refuses, such as a PrintableString with
 // an underscore in it: people who have to find the certificate need its name.
