@@ -105,6 +105,8 @@ func markText(line []byte) string {
 	t := trimSpace(line)
 	mark := isMark(t, beginMark) || isMark(t, endMark)
 	switch {
+	case isMark(line, endMark):
+		return "a misplaced END line: no BEGIN line stands before it"
 	case mark && bytes.HasPrefix(line, []byte(byteOrderMark)):
 		return "a byte order mark stands before the marker: remove it (files with one were joined)"
 	case mark:
