@@ -120,7 +120,7 @@ The issuer's key has to be in clear for Linkerd to read it.`,
 			if err := files.commit(file{key.ref, keyText, 0o600}, file{out, text, 0o644}); err != nil {
 				return err
 			}
-			return a.made("issuer", signed.Certificate, signed.Warnings, ends, [2]string{"certificate", out}, [2]string{"key", key.keyNote()})
+			return a.made("issuer", signed.Certificate, signed.Warnings, ends, madeFile{"certificate", out, ""}, madeFile{"key", key.ref, key.note()})
 		},
 	}
 	f.addName(c)
@@ -177,7 +177,7 @@ func (a *app) issuerRequestCmd() *cobra.Command {
 			}{paths}, func(w io.Writer) error {
 				return table(w, nil, []row{
 					{cells: []string{"request", out}},
-					{cells: []string{"key", key.keyNote()}},
+					{cells: []string{"key", key.ref + key.note()}},
 					{cells: []string{"next", "windlass issuer sign --csr " + out + ", where the root's key is"}},
 				})
 			})
@@ -240,7 +240,7 @@ from it.`,
 			if err := files.commit(file{out, text, 0o644}); err != nil {
 				return err
 			}
-			return a.made("issuer", signed.Certificate, signed.Warnings, ends, [2]string{"certificate", out})
+			return a.made("issuer", signed.Certificate, signed.Warnings, ends, madeFile{"certificate", out, ""})
 		},
 	}
 	f.addName(c)

@@ -185,10 +185,10 @@ func (k *keyFlags) newKey(a *app) (crypto.Signer, []byte, error) {
 
 func (k *keyFlags) encrypted() bool { return k.ask || k.passFile != "" || k.passEnv != "" }
 
-// keyNote says how a key was stored, for the text output.
-func (k *keyFlags) keyNote() string {
+// note says how a key was stored, for the text output.
+func (k *keyFlags) note() string {
 	if k.encrypted() {
-		return k.ref + " (encrypted, mode 0600)"
+		return " (encrypted, mode 0600)"
 	}
-	return k.ref + " (in clear, mode 0600)"
+	return " (in clear, mode 0600)"
 }

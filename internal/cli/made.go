@@ -27,8 +27,11 @@ type warningJSON struct {
 	Message string             `json:"message"`
 }
 
+// madeFile is a file that was written, for the report.
+type madeFile struct{ what, path, note string }
+
 // made reports a new certificate.
-func (a *app) made(what string, cert *x509.Certificate, warnings []issuer.Warning, chainEnds time.Time, files ...[2]string) error {
+func (a *app) made(what string, cert *x509.Certificate, warnings []issuer.Warning, chainEnds time.Time, files ...madeFile) error {
 	c := mustCertificate(cert)
 	j := madeJSON{Certificate: toJSON(c, nil), Warnings: []warningJSON{}, Files: []string{}}
 	a.warn(warnings)
@@ -36,7 +39,7 @@ func (a *app) made(what string, cert *x509.Certificate, warnings []issuer.Warnin
 		j.Warnings = append(j.Warnings, warningJSON{w.Code, w.Message})
 	}
 	for _, f := range files {
-		j.Files = append(j.Files, f[1])
+		j.Files = append(j.Files, f.path)
 	}
 	if !chainEnds.IsZero() {
 		j.ChainEnds = chainEnds.UTC().Format(time.RFC3339)
@@ -53,7 +56,7 @@ func (a *app) made(what string, cert *x509.Certificate, warnings []issuer.Warnin
 		}
 		rows = append(rows, row{cells: []string{"sha256", c.Fingerprint().String()}})
 		for _, f := range files {
-			rows = append(rows, row{cells: []string{f[0], f[1]}})
+			rows = append(rows, row{cells: []string{f.what, f.path + f.note}})
 		}
 		return table(w, nil, rows)
 	})

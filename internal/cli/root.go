@@ -65,7 +65,7 @@ anchors of one subject break them. --exact-name leaves it as given.`,
 			if err := files.commit(file{key.ref, keyText, 0o600}, file{out, issuer.EncodePEM(root), 0o644}); err != nil {
 				return err
 			}
-			return a.made("root", root, nil, time.Time{}, [2]string{"certificate", out}, [2]string{"key", key.keyNote()})
+			return a.made("root", root, nil, time.Time{}, madeFile{"certificate", out, ""}, madeFile{"key", key.ref, key.note()})
 		},
 	}
 	fl := c.Flags()
@@ -120,7 +120,7 @@ Keep both certificates in the bundle until the issuers are renewed: see
 			if err := files.commit(file{out, issuer.EncodePEM(signed.Certificate), 0o644}); err != nil {
 				return err
 			}
-			return a.made("re-issued root", signed.Certificate, signed.Warnings, time.Time{}, [2]string{"certificate", out})
+			return a.made("re-issued root", signed.Certificate, signed.Warnings, time.Time{}, madeFile{"certificate", out, ""})
 		},
 	}
 	fl := c.Flags()
@@ -196,7 +196,7 @@ stricter verifiers.`,
 			if err := files.commit(file{out, issuer.EncodePEM(signed.Certificate), 0o644}); err != nil {
 				return err
 			}
-			return a.made("cross-signed root", signed.Certificate, signed.Warnings, time.Time{}, [2]string{"certificate", out})
+			return a.made("cross-signed root", signed.Certificate, signed.Warnings, time.Time{}, madeFile{"certificate", out, ""})
 		},
 	}
 	fl := c.Flags()
