@@ -124,6 +124,12 @@ func (l *linter) asIdentity(c *textCopy) {
 		l.report(LevelError, CodeTruncatedForIdentity, c.where(), rewriteHint,
 			"linkerd-identity stops at the block in %s and silently drops what follows: it reads %d of %d certificates",
 			c.at(reading.TruncatedAt), len(reading.Certificates), max(c.held.Len(), len(reading.Certificates)))
+	default:
+		// Damage of some kinds (joined lines, a byte order mark) makes it lose a
+		// block without a word.
+		if lost, _ := c.held.Diff(New(reading.Certificates...)); len(lost) > 0 {
+			l.report(LevelError, CodeTruncatedForIdentity, c.where(), rewriteHint, "linkerd-identity silently overlooks %s", subjectsOf(lost))
+		}
 	}
 }
 
@@ -139,6 +145,11 @@ func (l *linter) asProxies(c *textCopy) {
 		}
 		if reading.Err != nil {
 			refused.add(reading.Err.Error(), r)
+		}
+	}
+	if err == nil {
+		if lost, _ := c.held.Diff(New(certificatesOf(sections)...)); len(lost) > 0 && len(sections) > 0 {
+			l.report(LevelError, CodeSkippedByProxy, c.where(), rewriteHint, "proxies silently overlook %s", subjectsOf(lost))
 		}
 	}
 	for _, o := range refused {

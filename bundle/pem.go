@@ -171,7 +171,7 @@ func (s *scanner) inside(line []byte, in *lineReader) {
 	case certificate && bytes.HasPrefix(line, []byte(gluedMark)):
 		// What `cat` makes of a file without a final newline. Both blocks are
 		// whole, so nothing is lost by reading on; Linkerd's own reader fails here.
-		s.report(CodeGluedBlocks, LevelWarning, s.line, "END and the next BEGIN share a line: Linkerd's readers fail on this")
+		s.report(CodeGluedBlocks, LevelWarning, s.line, "END and the next BEGIN share a line: Linkerd's readers fail on this or lose certificates")
 		s.closeBlock()
 		s.outside(line[len(endMark+pemCertificate+tailMark):])
 	case isMark(line, beginMark):
