@@ -1,10 +1,14 @@
 package bundle_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -102,13 +106,14 @@ func TestEachSituationHasItsFinding(t *testing.T) {
 		"text at the end":                        {a + "the end\n", []string{"error unreadable-by-identity", "warning text-outside-blocks"}},
 		"a comment in front":                     {"# the root\n" + a, nil},
 		"text in front":                          {"subject=CN = a\n" + a, []string{"warning text-outside-blocks"}},
-		"a byte order mark":                      {"\ufeff" + a + lab.Root("b").PEM(), []string{"warning text-outside-blocks"}},
+		"a byte order mark":                      {"\ufeff" + a + lab.Root("b").PEM(), []string{"warning text-outside-blocks", "error truncated-for-identity", "error skipped-by-proxy"}},
 		"parameters in the middle":               {a + string(pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: []byte{6, 1, 1}})) + lab.Root("b").PEM(), []string{"error foreign-block", "error truncated-for-identity"}},
 		"parameters at the end":                  {a + string(pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: []byte{6, 1, 1}})), []string{"error foreign-block"}},
-		"glued blocks":                           {bare + lab.Root("b").PEM() + a, []string{"error unreadable-by-identity", "error unreadable-by-proxy", "warning glued-blocks"}},
+		"two glued blocks":                       {bare + lab.Root("b").PEM(), []string{"error unreadable-by-identity", "error skipped-by-proxy", "warning glued-blocks"}},
+		"glued blocks and a whole one":           {bare + lab.Root("b").PEM() + lab.Root("c").PEM(), []string{"error truncated-for-identity", "error skipped-by-proxy", "warning glued-blocks"}},
 		"a tab behind BEGIN":                     {strings.Replace(a, "CERTIFICATE-----\n", "CERTIFICATE-----\t\n", 1), []string{"error unreadable-by-proxy"}},
 		"CR only":                                {strings.ReplaceAll(a, "\n", "\r"), []string{"error unreadable-by-identity"}},
-		"a critical extension that is not known": {lab.Root("x", unknownCritical()).PEM(), []string{"error skipped-by-proxy"}},
+		"a critical extension that is not known": {a + lab.Root("x", unknownCritical()).PEM(), []string{"error skipped-by-proxy"}},
 		"nothing":                                {"", []string{"error empty"}},
 		"words":                                  {"hello\n", []string{"error empty", "error unreadable-by-identity", "error unreadable-by-proxy", "warning text-outside-blocks"}},
 		"what Go refuses":                        {a + string(vectorText(t, "certificates/negative-serial-only")), []string{"error unreadable-by-identity", "error unreadable-by-identity"}},
@@ -140,15 +145,27 @@ func TestEachSituationHasItsFinding(t *testing.T) {
 
 func weakless(lab *testca.Lab) string { return lab.Root("another").PEM() }
 
-// RSA keys of these sizes take long to make: their certificates say so only.
+// Keys of these sizes take long to make. A certificate for one does not: here
+// the modulus is any odd number.
 func TestKeySizesAtTheEdges(t *testing.T) {
-	if testing.Short() {
-		t.Skip("makes large keys")
-	}
-	lab := newLab()
-	for kind, want := range map[string]bundle.Level{"RSA 1024": bundle.LevelError, "RSA 4096": "", "RSA 8192": bundle.LevelWarning} {
-		found := find(bundle.LintBundle(bundleOf(t, lab.Root("x", testca.Kind(kind))), nil, bundle.LintOptions{Now: now}), bundle.CodeUnsupportedKey)
-		require.Equal(t, want, bundle.Worst(found), kind)
+	by := newLab().Root("root")
+	for bits, want := range map[int]bundle.Level{
+		1024: bundle.LevelError, 2047: bundle.LevelError, 2048: "", 3072: bundle.LevelWarning, 4096: "",
+		8192: bundle.LevelWarning, 8200: bundle.LevelError,
+	} {
+		modulus := new(big.Int).Lsh(big.NewInt(1), uint(bits-1))
+		modulus.SetBit(modulus, 0, 1)
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"}, NotBefore: now.Add(-day), NotAfter: now.Add(year),
+			IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, by.Certificate, &rsa.PublicKey{N: modulus, E: 65537}, by.Key)
+		require.NoError(t, err)
+		c, err := bundle.ParseCertificate(der)
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf("RSA %d", bits), c.Key())
+		found := find(bundle.LintBundle(bundle.New(c), nil, bundle.LintOptions{Now: now}), bundle.CodeUnsupportedKey)
+		require.Equal(t, want, bundle.Worst(found), bits)
 	}
 }
 
