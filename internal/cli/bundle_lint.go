@@ -32,7 +32,7 @@ where all is well but something expires within that time.
 			}
 			if s.Manifest && len(s.AnchorTexts()) == 0 {
 				_, err := s.Anchors()
-				return err
+				return explainSource(err)
 			}
 			findings := bundle.Lint(s, bundle.LintOptions{Now: a.Now(), ExpiresSoon: soon.d})
 			err = a.print(struct {

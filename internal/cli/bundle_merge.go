@@ -113,7 +113,7 @@ func (a *app) knownIssuers(sources []*bundle.Source, named []string) (known [][]
 		for _, t := range s.ChainTexts() {
 			chain, err := bundle.ReadChain(t.PEM)
 			if err != nil {
-				return nil, fmt.Errorf("read %s: %w", t.From, err)
+				return nil, explainSource(fmt.Errorf("read %s: %w", t.From, err))
 			}
 			if len(chain) > 0 {
 				known = append(known, chain)
@@ -121,11 +121,7 @@ func (a *app) knownIssuers(sources []*bundle.Source, named []string) (known [][]
 		}
 	}
 	for _, name := range named {
-		s, err := a.readSource(name)
-		if err != nil {
-			return nil, err
-		}
-		chain, err := s.Chain()
+		chain, err := a.readIssuer(name)
 		if err != nil {
 			return nil, err
 		}

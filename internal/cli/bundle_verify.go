@@ -95,11 +95,11 @@ func (a *app) verify(cmd *cobra.Command, f verifyFlags) error {
 	}
 	if sources[0].Manifest && len(sources[0].AnchorTexts()) == 0 {
 		_, err := sources[0].Anchors()
-		return err
+		return explainSource(err)
 	}
 	text, err := sources[1].ChainText()
 	if err != nil {
-		return err
+		return explainSource(err)
 	}
 
 	var verdicts []verdictJSON

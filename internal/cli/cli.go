@@ -89,7 +89,7 @@ func Run(ctx context.Context, args []string, env Env) (code ExitCode) {
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil && out.err != nil { // help, say, whose writer does not look
 		a.begun = true
-		err = fmt.Errorf("write the result: %w", out.err)
+		err = out.err
 	}
 	if err == nil {
 		return ExitOK
@@ -97,7 +97,7 @@ func Run(ctx context.Context, args []string, env Env) (code ExitCode) {
 	return a.fail(cmd, err)
 }
 
-// resultWriter remembers the first error, for those who write and do not look.
+// resultWriter says what failed, also for those who write and do not look.
 type resultWriter struct {
 	io.Writer
 	err error
@@ -105,7 +105,8 @@ type resultWriter struct {
 
 func (w *resultWriter) Write(p []byte) (int, error) {
 	n, err := w.Writer.Write(p)
-	if err != nil && w.err == nil {
+	if err != nil {
+		err = fmt.Errorf("write the result: %w", err)
 		w.err = err
 	}
 	return n, err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/windlass-mesh/windlass/internal/atomicfile"
 )
@@ -126,6 +127,8 @@ func fileError(what, name string, err error) error {
 			return withHints(err, "check the path; nothing was written")
 		case errors.Is(err, fs.ErrPermission):
 			return withHints(err, "check who may read it; nothing was written")
+		case errors.Is(err, syscall.EISDIR):
+			return withHints(err, "name the files in it")
 		}
 	}
 	return err

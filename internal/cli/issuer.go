@@ -54,7 +54,11 @@ func (f *issuerFlags) chain(a *app, signed *issuer.Signed) (text []byte, ends ti
 	if f.crossSigned == "" {
 		return issuer.EncodePEM(signed.Certificate), signed.Certificate.NotAfter, nil
 	}
-	above, err := a.readIssuer(f.crossSigned)
+	certs, err := a.readIssuer(f.crossSigned)
+	if err != nil {
+		return nil, ends, err
+	}
+	above, err := parsed(certs)
 	if err != nil {
 		return nil, ends, err
 	}

@@ -3,10 +3,10 @@ package cli
 import (
 	"bytes"
 	"crypto"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -107,6 +107,7 @@ func (k *keyFlags) explain(err error) error {
 		{issuer.ErrNotKey, "--" + k.flag + " wants a file with one private key in PEM (PKCS#8, SEC 1 or PKCS#1)"},
 		{fs.ErrNotExist, "check the path; nothing was written"},
 		{fs.ErrPermission, "check who may read it; nothing was written"},
+		{syscall.EISDIR, "name the file in it; nothing was written"},
 	}
 	for _, h := range hints {
 		if errors.Is(err, h.is) {
@@ -125,28 +126,6 @@ func (a *app) warn(warnings []issuer.Warning) {
 	for _, w := range warnings {
 		fmt.Fprintf(a.Stderr, "%s %s\n", a.errStyle().warn("warning"), visible(fmt.Sprintf("%s: %s", w.Code, w)))
 	}
-}
-
-// readOne reads the one certificate that a flag names: a PEM file, or any
-// other SOURCE that holds exactly one.
-func (a *app) readOne(flag, name string) (*x509.Certificate, error) {
-	s, err := a.readSource(name)
-	if err != nil {
-		return nil, err
-	}
-	b, err := s.Anchors()
-	if err != nil {
-		return nil, explainSource(err)
-	}
-	if b.Len() != 1 {
-		return nil, withHints(fmt.Errorf("read %s: --%s wants one certificate and it holds %d", name, flag, b.Len()),
-			"`windlass bundle show` lists them; put the one that is meant into a file of its own")
-	}
-	cert, err := b.Certificates()[0].X509()
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	return cert, nil
 }
 
 // secrets are the files that the flags read from and that no output may

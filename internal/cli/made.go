@@ -90,6 +90,7 @@ func explainIssuer(c *cobra.Command, err error) error {
 		{issuer.ErrUnsupportedKey, "allow-unusual-key", "Linkerd wants ECDSA P-256; --allow-unusual-key accepts what proxies take"},
 		{issuer.ErrUnsupportedKey, "", "Linkerd wants ECDSA P-256"},
 		{issuer.ErrSameSubject, "exact-name", "give the issuer another --name, or leave --exact-name out"},
+		{issuer.ErrRequest, "", "`windlass issuer request` makes one that is accepted; nothing was written"},
 		{issuer.ErrNotCA, "", "name a root or intermediate CA"},
 	}
 	for _, h := range hints {

@@ -39,14 +39,8 @@ func (a *app) print(v any, text func(w io.Writer) error) error {
 			return err
 		}
 	}
-	return a.write(out.Bytes())
-}
-
-func (a *app) write(b []byte) error {
-	if _, err := a.Stdout.Write(b); err != nil {
-		return fmt.Errorf("write the result: %w", err)
-	}
-	return nil
+	_, err := a.Stdout.Write(out.Bytes())
+	return err
 }
 
 // note writes a line for people to standard error.

@@ -1,13 +1,10 @@
 package cli
 
 import (
-	"crypto/x509"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/windlass-mesh/windlass/bundle"
 	"github.com/windlass-mesh/windlass/issuer"
 )
 
@@ -182,7 +179,9 @@ stricter verifiers.`,
 				if err != nil {
 					return err
 				}
-				opts.Issuer = chain[0]
+				if opts.Issuer, err = chain[0].X509(); err != nil {
+					return err
+				}
 			}
 			signer, err := key.open(a)
 			if err != nil {
@@ -218,29 +217,4 @@ stricter verifiers.`,
 		_ = c.MarkFlagRequired(f)
 	}
 	return c
-}
-
-// readIssuer reads an issuer and what stands above it out of a SOURCE.
-func (a *app) readIssuer(name string) ([]*x509.Certificate, error) {
-	s, err := a.readSource(name)
-	if err != nil {
-		return nil, err
-	}
-	text, err := s.ChainText()
-	if err != nil {
-		return nil, err
-	}
-	certs, err := bundle.ReadIssuer(text.PEM)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", text.From, err)
-	}
-	var out []*x509.Certificate
-	for _, c := range certs {
-		parsed, err := c.X509()
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %s: %w", text.From, c, err)
-		}
-		out = append(out, parsed)
-	}
-	return out, nil
 }

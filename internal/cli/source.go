@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -139,17 +140,73 @@ func (a *app) anchorsOf(sources []*bundle.Source) (*bundle.Bundle, []bundle.Find
 
 // explainSource adds what can be done about a source that cannot be read.
 func explainSource(err error) error {
-	var bad *bundle.SourceError
-	if errors.As(err, &bad) {
-		const most = 5
-		hints := bad.Lines()[1:]
-		if n := len(hints); n > most {
-			hints = append(slices.Clone(hints[:most]), fmt.Sprintf("and %d more places", n-most))
-		}
-		for i := range hints {
-			hints[i] = "also " + hints[i]
-		}
-		return withHints(err, append(hints, "`windlass bundle lint` lists everything; `windlass bundle show --read-as proxy` shows what a proxy makes of it")...)
+	if errors.Is(err, bundle.ErrNoCertificate) {
+		return withHints(err, "name a PEM file with certificates, or what `kubectl -n linkerd get cm,secret -o yaml` prints")
 	}
-	return err
+	var bad *bundle.SourceError
+	if !errors.As(err, &bad) {
+		return withHints(err, "`windlass bundle lint` says what each reader makes of it")
+	}
+	const most = 5
+	hints := bad.Lines()[1:]
+	if n := len(hints); n > most {
+		hints = append(slices.Clone(hints[:most]), fmt.Sprintf("and %d more places", n-most))
+	}
+	for i := range hints {
+		hints[i] = "also " + hints[i]
+	}
+	return withHints(err, append(hints, "`windlass bundle lint` lists everything; `windlass bundle show --read-as proxy` shows what a proxy makes of it")...)
+}
+
+// readOne reads the one certificate that a flag names: a PEM file, or any
+// other SOURCE that holds exactly one.
+func (a *app) readOne(flag, name string) (*x509.Certificate, error) {
+	s, err := a.readSource(name)
+	if err != nil {
+		return nil, err
+	}
+	b, err := s.Anchors()
+	if err != nil {
+		return nil, explainSource(err)
+	}
+	if b.Len() != 1 {
+		return nil, withHints(fmt.Errorf("read %s: --%s wants one certificate and it holds %d", name, flag, b.Len()),
+			"`windlass bundle show` lists them; put the one that is meant into a file of its own")
+	}
+	cert, err := b.Certificates()[0].X509()
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return cert, nil
+}
+
+// readIssuer reads an issuer and what stands above it out of a SOURCE, as
+// linkerd-identity would.
+func (a *app) readIssuer(name string) ([]*bundle.Certificate, error) {
+	s, err := a.readSource(name)
+	if err != nil {
+		return nil, err
+	}
+	text, err := s.ChainText()
+	if err != nil {
+		return nil, explainSource(err)
+	}
+	certs, err := bundle.ReadIssuer(text.PEM)
+	if err != nil {
+		return nil, explainSource(fmt.Errorf("read %s: %w", text.From, err))
+	}
+	return certs, nil
+}
+
+// parsed is what package issuer takes. Certificates that were read as
+// linkerd-identity reads them were all parsed by Go.
+func parsed(certs []*bundle.Certificate) (out []*x509.Certificate, err error) {
+	for _, c := range certs {
+		p, err := c.X509()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c, err)
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
