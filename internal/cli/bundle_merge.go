@@ -96,10 +96,10 @@ issuer that the sources or --issuer name; what is kept is said with the reason.
 			return err
 		},
 	}
-	c.Flags().StringVar(&out, "out", "", "write the bundle to this file (default standard output)")
+	c.Flags().StringVar(&out, "out", "", "write the bundle to this `FILE` (default standard output)")
 	c.Flags().BoolVar(&files.force, "force", false, "overwrite the file")
 	c.Flags().BoolVar(&compact, "compact", false, "drop twins where that is proved to change no verdict")
-	c.Flags().StringArrayVar(&issuers, "issuer", nil, "SOURCE of an issuer in use, for --compact to judge (repeatable)")
+	c.Flags().StringArrayVar(&issuers, "issuer", nil, "`SOURCE` of an issuer in use, for --compact to judge (repeatable)")
 	return c
 }
 

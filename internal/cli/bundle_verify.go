@@ -57,13 +57,13 @@ Without --linkerd the proxies of every known release must accept.
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.verify(cmd, f) },
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.anchors, "anchors", "", "SOURCE of the trust set")
-	fl.StringVar(&f.chain, "chain", "", "SOURCE of the chain as presented, leaf first")
-	fl.StringVar(&f.issuer, "issuer", "", "SOURCE of an issuer and what stands above it, in place of --chain")
+	fl.StringVar(&f.anchors, "anchors", "", "`SOURCE` of the trust set")
+	fl.StringVar(&f.chain, "chain", "", "`SOURCE` of the chain as presented, leaf first")
+	fl.StringVar(&f.issuer, "issuer", "", "`SOURCE` of an issuer and what stands above it, in place of --chain")
 	f.rules, f.usage = "both", "server"
 	fl.Var(&enumFlag{&f.rules, []string{"proxy", "identity", "both"}}, "rules", "whose rules")
 	fl.Var(&enumFlag{&f.usage, []string{"server", "client"}}, "usage", "the side whose chain it is")
-	fl.StringVar(&f.name, "identity", "", "the identity the leaf must carry")
+	fl.StringVar(&f.name, "identity", "", "the identity (`NAME`) that the leaf must carry")
 	fl.Var(&f.at, "at", "moment of judgement, RFC3339 (default now)")
 	fl.Var(&f.linkerd, "linkerd", "Linkerd release whose proxies judge (repeatable; default every known one)")
 	fl.Var(&f.failWithin, "fail-within", "exit 4 where the chain stops to verify within this time, such as 30d")

@@ -72,7 +72,7 @@ func (f *durationFlag) String() string {
 }
 
 // Type names the flag's kind in the help.
-func (f *durationFlag) Type() string { return "duration" }
+func (f *durationFlag) Type() string { return "DURATION" }
 
 // backdateFlag is a duration that may be none: "0" is what package issuer calls
 // a negative one.
@@ -115,7 +115,7 @@ func (f *timeFlag) String() string {
 }
 
 // Type names the flag's kind in the help.
-func (f *timeFlag) Type() string { return "time" }
+func (f *timeFlag) Type() string { return "TIME" }
 
 // enumFlag is one of a few words.
 type enumFlag struct {
@@ -183,4 +183,4 @@ func (f *releasesFlag) String() string {
 }
 
 // Type names the flag's kind in the help.
-func (f *releasesFlag) Type() string { return "release" }
+func (f *releasesFlag) Type() string { return "RELEASE" }

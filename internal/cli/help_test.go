@@ -37,6 +37,9 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 		require.LessOrEqual(t, len(c.Short), 80, "the Short fits on a line")
 		c.Flags().VisitAll(func(f *pflag.Flag) {
 			require.NotEmpty(t, f.Usage, "a usage text of --%s", f.Name)
+			value, _ := pflag.UnquoteUsage(f)
+			require.False(t, f.Value.Type() == "bool" && value != "", "--%s takes no value, and its help shows %q", f.Name, value)
+			require.NotEqual(t, "string", value, "what --%s takes", f.Name)
 		})
 		for line := range strings.Lines(c.Long) {
 			if !strings.HasPrefix(c.CommandPath(), "windlass completion") {

@@ -34,9 +34,9 @@ type issuerFlags struct {
 
 func (f *issuerFlags) addName(c *cobra.Command) {
 	fl := c.Flags()
-	fl.StringVar(&f.opts.TrustDomain, "trust-domain", issuer.DefaultTrustDomain, "trust domain of the mesh")
-	fl.StringVar(&f.opts.Namespace, "linkerd-namespace", issuer.DefaultNamespace, "namespace of Linkerd's control plane")
-	fl.StringVar(&f.opts.CommonName, "name", "", "common name (default identity.<namespace>.<trust domain>)")
+	fl.StringVar(&f.opts.TrustDomain, "trust-domain", issuer.DefaultTrustDomain, "trust `DOMAIN` of the mesh")
+	fl.StringVar(&f.opts.Namespace, "linkerd-namespace", issuer.DefaultNamespace, "`NAMESPACE` of Linkerd's control plane")
+	fl.StringVar(&f.opts.CommonName, "name", "", "common `NAME` (default identity.<namespace>.<trust domain>)")
 }
 
 func (f *issuerFlags) addSigning(c *cobra.Command) {
@@ -45,8 +45,8 @@ func (f *issuerFlags) addSigning(c *cobra.Command) {
 	fl.Var(&f.validity, "validity", "how long it is valid, such as 8760h or 365d; cut at the root's end")
 	fl.Var(&f.backdate, "backdate", "how long ago the validity begins; 0 is now")
 	fl.BoolVar(&f.opts.AllowPathLen, "allow-path-len", false, "sign although the root's path length limit is 0")
-	fl.BoolVar(&f.opts.AllowUnusual, "allow-unusual-key", false, "sign with a root that proxies take and `linkerd check` refuses")
-	fl.StringVar(&f.crossSigned, "cross-signed", "", "PEM file of cross-signed roots to append, for peers that trust only the old root")
+	fl.BoolVar(&f.opts.AllowUnusual, "allow-unusual-key", false, "sign with a root that proxies take and linkerd check refuses")
+	fl.StringVar(&f.crossSigned, "cross-signed", "", "PEM `FILE` of cross-signed roots to append, for peers that trust only the old root")
 }
 
 // chain puts the issuer and the cross-signed roots together as text.
@@ -130,12 +130,12 @@ The issuer's key has to be in clear for Linkerd to read it.`,
 	f.addName(c)
 	f.addSigning(c)
 	fl := c.Flags()
-	fl.StringVar(&root, "root", "", "the root (SOURCE that holds one certificate)")
-	fl.StringVar(&out, "out-cert", "", "file for the issuer's certificate or chain")
+	fl.StringVar(&root, "root", "", "the root (`SOURCE` that holds one certificate)")
+	fl.StringVar(&out, "out-cert", "", "`FILE` for the issuer's certificate or chain")
 	fl.BoolVar(&f.opts.ExactName, "exact-name", false, "use the common name as the whole subject, without a key id beside it")
 	fl.BoolVar(&files.force, "force", false, "overwrite the files")
-	rootKey.add(c, "root-key", "the root's private key: FILE or KMS URI", false)
-	key.add(c, "out-key", "file for the issuer's private key", true)
+	rootKey.add(c, "root-key", "the root's private key: `FILE` or KMS URI", false)
+	key.add(c, "out-key", "`FILE` for the issuer's private key", true)
 	_ = c.MarkFlagRequired("root")
 	_ = c.MarkFlagRequired("out-cert")
 	return c
@@ -193,10 +193,10 @@ func (a *app) issuerRequestCmd() *cobra.Command {
 	}
 	f.addName(c)
 	fl := c.Flags()
-	fl.StringVar(&out, "out-csr", "", "file for the request")
+	fl.StringVar(&out, "out-csr", "", "`FILE` for the request")
 	fl.BoolVar(&f.opts.ExactName, "exact-name", false, "use the common name as the whole subject, without a key id beside it")
 	fl.BoolVar(&files.force, "force", false, "overwrite the files")
-	key.add(c, "out-key", "file for the issuer's private key", true)
+	key.add(c, "out-key", "`FILE` for the issuer's private key", true)
 	_ = c.MarkFlagRequired("out-csr")
 	return c
 }
@@ -250,11 +250,11 @@ from it.`,
 	f.addName(c)
 	f.addSigning(c)
 	fl := c.Flags()
-	fl.StringVar(&csr, "csr", "", "the request (PEM or DER file, or -)")
-	fl.StringVar(&root, "root", "", "the root (SOURCE that holds one certificate)")
-	fl.StringVar(&out, "out-cert", "", "file for the issuer's certificate or chain")
+	fl.StringVar(&csr, "csr", "", "the request (PEM or DER `FILE`, or -)")
+	fl.StringVar(&root, "root", "", "the root (`SOURCE` that holds one certificate)")
+	fl.StringVar(&out, "out-cert", "", "`FILE` for the issuer's certificate or chain")
 	fl.BoolVar(&files.force, "force", false, "overwrite the file")
-	rootKey.add(c, "root-key", "the root's private key: FILE or KMS URI", false)
+	rootKey.add(c, "root-key", "the root's private key: `FILE` or KMS URI", false)
 	for _, n := range []string{"csr", "root", "out-cert"} {
 		_ = c.MarkFlagRequired(n)
 	}

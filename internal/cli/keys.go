@@ -27,8 +27,8 @@ func (k *keyFlags) add(c *cobra.Command, flag, usage string, fresh bool) {
 	k.flag, k.fresh = flag, fresh
 	fl := c.Flags()
 	fl.StringVar(&k.ref, flag, "", usage)
-	fl.StringVar(&k.passFile, flag+"-passphrase-file", "", "file with the passphrase of --"+flag+" (one final newline is not part of it)")
-	fl.StringVar(&k.passEnv, flag+"-passphrase-env", "", "environment variable with the passphrase of --"+flag)
+	fl.StringVar(&k.passFile, flag+"-passphrase-file", "", "`FILE` with the passphrase of --"+flag+" (one final newline is not part of it)")
+	fl.StringVar(&k.passEnv, flag+"-passphrase-env", "", "environment `VARIABLE` with the passphrase of --"+flag)
 	exclusive := []string{flag + "-passphrase-file", flag + "-passphrase-env"}
 	if fresh {
 		fl.BoolVar(&k.ask, flag+"-passphrase-ask", false, "ask for the passphrase of --"+flag+" at the terminal")

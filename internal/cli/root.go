@@ -66,14 +66,14 @@ anchors of one subject break them. --exact-name leaves it as given.`,
 		},
 	}
 	fl := c.Flags()
-	fl.StringVar(&opts.CommonName, "name", "", "common name of the root")
+	fl.StringVar(&opts.CommonName, "name", "", "common `NAME` of the root")
 	fl.BoolVar(&opts.ExactName, "exact-name", false, "use the name as it is, without a key id behind it")
 	fl.Var(&validity, "validity", "how long it is valid, such as 87600h or 3650d")
 	fl.Var(&backdate, "backdate", "how long ago the validity begins; 0 is now")
 	fl.IntVar(&opts.MaxPathLen, "max-path-len", 0, "limit the CAs below it; 0 is no limit, else at least 2")
-	fl.StringVar(&out, "out-cert", "", "file for the certificate")
+	fl.StringVar(&out, "out-cert", "", "`FILE` for the certificate")
 	fl.BoolVar(&files.force, "force", false, "overwrite the files")
-	key.add(c, "out-key", "file for the private key", true)
+	key.add(c, "out-key", "`FILE` for the private key", true)
 	_ = c.MarkFlagRequired("name")
 	_ = c.MarkFlagRequired("out-cert")
 	return c
@@ -121,12 +121,12 @@ Keep both certificates in the bundle until the issuers are renewed: see
 		},
 	}
 	fl := c.Flags()
-	fl.StringVar(&cert, "cert", "", "the root (SOURCE that holds one certificate)")
-	fl.StringVar(&out, "out-cert", "", "file for the re-issued certificate")
+	fl.StringVar(&cert, "cert", "", "the root (`SOURCE` that holds one certificate)")
+	fl.StringVar(&out, "out-cert", "", "`FILE` for the re-issued certificate")
 	fl.Var(&validity, "validity", "how long it is valid, such as 87600h or 3650d")
 	fl.Var(&backdate, "backdate", "how long ago the validity begins; 0 is now")
 	fl.BoolVar(&files.force, "force", false, "overwrite the file")
-	key.add(c, "key", "the root's private key: FILE or KMS URI", false)
+	key.add(c, "key", "the root's private key: `FILE` or KMS URI", false)
 	_ = c.MarkFlagRequired("cert")
 	_ = c.MarkFlagRequired("out-cert")
 	return c
@@ -199,19 +199,19 @@ stricter verifiers.`,
 		},
 	}
 	fl := c.Flags()
-	fl.StringVar(&cert, "cert", "", "the new root (SOURCE that holds one certificate)")
-	fl.StringVar(&by, "by", "", "the old root (SOURCE that holds one certificate)")
-	fl.StringVar(&below, "issuer", "", "SOURCE of the issuer that will stand below it, whose end it takes")
-	fl.StringVar(&out, "out", "", "file for the cross-signed certificate")
+	fl.StringVar(&cert, "cert", "", "the new root (`SOURCE` that holds one certificate)")
+	fl.StringVar(&by, "by", "", "the old root (`SOURCE` that holds one certificate)")
+	fl.StringVar(&below, "issuer", "", "`SOURCE` of the issuer that will stand below it, whose end it takes")
+	fl.StringVar(&out, "out", "", "`FILE` for the cross-signed certificate")
 	fl.Var(&notAfter, "not-after", "its end, RFC3339")
 	fl.Var(&validity, "validity", "how long it is valid, such as 8760h or 365d")
 	fl.Var(&backdate, "backdate", "how long ago the validity begins; 0 is now")
 	fl.BoolVar(&opts.WithinSigner, "within-signer", false, "keep its dates inside those of the old root")
 	fl.BoolVar(&opts.AllowExpiredSigner, "allow-expired-signer", false, "sign with an old root that has expired: proxies accept that, identity does not")
 	fl.BoolVar(&opts.AllowPathLen, "allow-path-len", false, "sign although a path length limit leaves no room for an issuer")
-	fl.BoolVar(&opts.AllowUnusual, "allow-unusual-key", false, "accept keys that proxies take and `linkerd check` refuses")
+	fl.BoolVar(&opts.AllowUnusual, "allow-unusual-key", false, "accept keys that proxies take and linkerd check refuses")
 	fl.BoolVar(&files.force, "force", false, "overwrite the file")
-	key.add(c, "by-key", "the old root's private key: FILE or KMS URI", false)
+	key.add(c, "by-key", "the old root's private key: `FILE` or KMS URI", false)
 	c.MarkFlagsMutuallyExclusive("not-after", "validity")
 	for _, f := range []string{"cert", "by", "out"} {
 		_ = c.MarkFlagRequired(f)
