@@ -202,13 +202,13 @@ func (b *Bundle) Diff(other *Bundle) (onlyHere, onlyThere []*Certificate) {
 func (b *Bundle) Shared(other *Bundle) []AnchorID {
 	theirs := make(map[AnchorID]bool, other.Len())
 	for _, c := range other.certs {
-		theirs[c.anchorID] = true
+		theirs[c.AnchorID()] = true
 	}
 	var shared []AnchorID
 	for _, c := range b.Sorted() {
-		if theirs[c.anchorID] {
-			shared = append(shared, c.anchorID)
-			delete(theirs, c.anchorID)
+		if theirs[c.AnchorID()] {
+			shared = append(shared, c.AnchorID())
+			delete(theirs, c.AnchorID())
 		}
 	}
 	return shared
@@ -227,12 +227,14 @@ func MarshalPEM(certs ...*Certificate) []byte {
 		size += len(beginLine) + n + (n+lineChars-1)/lineChars + len(endLine)
 	}
 	text := make([]byte, 0, size)
+	var body []byte
 	for _, c := range certs {
 		text = append(text, beginLine...)
-		for der := c.raw; len(der) > 0; {
-			n := min(len(der), lineBytes)
-			text = append(base64.StdEncoding.AppendEncode(text, der[:n]), '\n')
-			der = der[n:]
+		body = base64.StdEncoding.AppendEncode(body[:0], c.raw)
+		for rest := body; len(rest) > 0; {
+			n := min(len(rest), lineChars)
+			text = append(append(text, rest[:n]...), '\n')
+			rest = rest[n:]
 		}
 		text = append(text, endLine...)
 	}
@@ -244,7 +246,5 @@ const (
 	beginLine      = beginMark + pemCertificate + tailMark + "\n"
 	endLine        = endMark + pemCertificate + tailMark + "\n"
 
-	// A line of PEM as encoding/pem and openssl write it.
-	lineChars = 64
-	lineBytes = lineChars / 4 * 3
+	lineChars = 64 // of a line, as encoding/pem and openssl write it
 )

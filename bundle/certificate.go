@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -60,10 +61,12 @@ func (id AnchorID) String() string { return hex.EncodeToString(id[:]) }
 type Certificate struct {
 	raw         []byte
 	fingerprint Fingerprint
-	anchorID    AnchorID
-	frame       frame
 	parsed      *x509.Certificate
 	parseErr    error
+	odd         *frame // where Go refuses it
+
+	anchorOnce sync.Once
+	anchorID   AnchorID
 }
 
 // frame holds the parts of a certificate that can be found without judging it,
@@ -94,21 +97,12 @@ func fingerprintOf(c *x509.Certificate) Fingerprint { return sha256.Sum256(c.Raw
 // newCertificate takes ownership of der.
 func newCertificate(der []byte, fp Fingerprint) (*Certificate, error) {
 	c := &Certificate{raw: der, fingerprint: fp}
-	c.parsed, c.parseErr = x509.ParseCertificate(der)
-	if c.parseErr == nil {
-		c.frame = frame{
-			issuer: c.parsed.RawIssuer, subject: c.parsed.RawSubject,
-			spki: c.parsed.RawSubjectPublicKeyInfo,
+	if c.parsed, c.parseErr = x509.ParseCertificate(der); c.parseErr != nil {
+		c.odd = &frame{}
+		if c.odd.read(der) != nil {
+			return nil, fmt.Errorf("not a certificate: %w", c.parseErr)
 		}
-		for _, ext := range c.parsed.Extensions {
-			if ext.Id.Equal(oidNameConstraints) {
-				c.frame.nameConstraints = ext.Value
-			}
-		}
-	} else if err := c.frame.read(der); err != nil {
-		return nil, fmt.Errorf("not a certificate: %w", c.parseErr)
 	}
-	c.anchorID = anchorID(c.frame.subject, c.frame.spki, c.frame.nameConstraints)
 	return c, nil
 }
 
@@ -176,7 +170,16 @@ func (c *Certificate) Raw() []byte { return append([]byte(nil), c.raw...) }
 func (c *Certificate) Fingerprint() Fingerprint { return c.fingerprint }
 
 // AnchorID returns the identity a proxy would keep of it as a trust anchor.
-func (c *Certificate) AnchorID() AnchorID { return c.anchorID }
+func (c *Certificate) AnchorID() AnchorID {
+	c.anchorOnce.Do(func() {
+		if c.RawSubject() == nil { // a block of whatever it was
+			c.anchorID = anchorID(c.raw)
+			return
+		}
+		c.anchorID = anchorID(c.RawSubject(), c.rawKey(), c.nameConstraints())
+	})
+	return c.anchorID
+}
 
 // X509 returns Go's view of the certificate, or the reason why Go refuses it.
 // The result is shared: callers must not change it.
@@ -184,28 +187,64 @@ func (c *Certificate) X509() (*x509.Certificate, error) { return c.parsed, c.par
 
 // RawSubject and RawIssuer return the names as DER, which is how both rule
 // sets compare them. The results are shared: callers must not change them.
-func (c *Certificate) RawSubject() []byte { return c.frame.subject }
+func (c *Certificate) RawSubject() []byte {
+	if c.parsed != nil {
+		return c.parsed.RawSubject
+	}
+	return c.odd.subject
+}
 
 // RawIssuer is described at RawSubject.
-func (c *Certificate) RawIssuer() []byte { return c.frame.issuer }
+func (c *Certificate) RawIssuer() []byte {
+	if c.parsed != nil {
+		return c.parsed.RawIssuer
+	}
+	return c.odd.issuer
+}
+
+// rawKey returns the SubjectPublicKeyInfo as DER.
+func (c *Certificate) rawKey() []byte {
+	if c.parsed != nil {
+		return c.parsed.RawSubjectPublicKeyInfo
+	}
+	return c.odd.spki
+}
+
+// nameConstraints returns the value of that extension, empty when there is none.
+func (c *Certificate) nameConstraints() []byte {
+	if c.parsed == nil {
+		return c.odd.nameConstraints
+	}
+	return extension(c.parsed, oidNameConstraints)
+}
+
+// extension returns the value of an extension, nil when there is none.
+func extension(c *x509.Certificate, id asn1.ObjectIdentifier) []byte {
+	for _, ext := range c.Extensions {
+		if ext.Id.Equal(id) {
+			return ext.Value
+		}
+	}
+	return nil
+}
 
 // Subject returns the subject for people: the common name, followed by what
 // else there is in brackets. It is not unique; SubjectDN is exact.
-func (c *Certificate) Subject() string { return nameText(c.frame.subject) }
+func (c *Certificate) Subject() string { return nameText(c.RawSubject()) }
 
 // Issuer returns the issuer's name for people, like Subject.
-func (c *Certificate) Issuer() string { return nameText(c.frame.issuer) }
+func (c *Certificate) Issuer() string { return nameText(c.RawIssuer()) }
 
 // SubjectDN returns the subject as RFC 4514 writes it, "CN=..."; one that
 // cannot be decoded as "#" and the hexadecimal digits of its DER.
 func (c *Certificate) SubjectDN() string {
-	_, dn := decodeName(c.frame.subject)
+	_, dn := decodeName(c.RawSubject())
 	return dn
 }
 
 // IssuerDN returns the issuer's name as SubjectDN does the subject's.
 func (c *Certificate) IssuerDN() string {
-	_, dn := decodeName(c.frame.issuer)
+	_, dn := decodeName(c.RawIssuer())
 	return dn
 }
 
@@ -214,12 +253,12 @@ func (c *Certificate) Serial() *big.Int {
 	if c.parsed != nil {
 		return new(big.Int).Set(c.parsed.SerialNumber)
 	}
-	if len(c.frame.serial) == 0 {
+	if len(c.odd.serial) == 0 {
 		return nil
 	}
-	n := new(big.Int).SetBytes(c.frame.serial)
-	if c.frame.serial[0]&0x80 != 0 { // two's complement
-		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(c.frame.serial))))
+	n := new(big.Int).SetBytes(c.odd.serial)
+	if c.odd.serial[0]&0x80 != 0 { // two's complement
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(c.odd.serial))))
 	}
 	return n
 }
@@ -231,7 +270,7 @@ func (c *Certificate) Validity() (notBefore, notAfter time.Time) {
 		return c.parsed.NotBefore, c.parsed.NotAfter
 	}
 	var v struct{ NotBefore, NotAfter time.Time }
-	if _, err := asn1.Unmarshal(c.frame.validity, &v); err != nil {
+	if _, err := asn1.Unmarshal(c.odd.validity, &v); err != nil {
 		return time.Time{}, time.Time{}
 	}
 	return v.NotBefore.UTC(), v.NotAfter.UTC()
@@ -244,7 +283,7 @@ func (c *Certificate) Key() string {
 	if c.parsed != nil {
 		pub = c.parsed.PublicKey
 	} else {
-		pub, _ = x509.ParsePKIXPublicKey(c.frame.spki)
+		pub, _ = x509.ParsePKIXPublicKey(c.rawKey())
 	}
 	switch k := pub.(type) {
 	case *ecdsa.PublicKey:
@@ -258,7 +297,7 @@ func (c *Certificate) Key() string {
 		Algorithm pkix.AlgorithmIdentifier
 		Key       asn1.BitString
 	}
-	if _, err := asn1.Unmarshal(c.frame.spki, &spki); err != nil {
+	if _, err := asn1.Unmarshal(c.rawKey(), &spki); err != nil {
 		return "unknown"
 	}
 	return "unknown " + spki.Algorithm.Algorithm.String()
@@ -273,7 +312,7 @@ func (c *Certificate) IsCA() bool {
 // SelfSigned tells whether the certificate's signature was made with its own
 // key under its own name.
 func (c *Certificate) SelfSigned() bool {
-	return c.named(c.frame.issuer) && c.signed(c)
+	return c.named(c.RawIssuer()) && c.signed(c)
 }
 
 // MaxPathLen returns the path length limit; ok is false when there is none.
@@ -302,7 +341,7 @@ func (c *Certificate) signed(child *Certificate) bool {
 }
 
 // named tells whether the certificate bears the name.
-func (c *Certificate) named(name []byte) bool { return bytes.Equal(c.frame.subject, name) }
+func (c *Certificate) named(name []byte) bool { return bytes.Equal(c.RawSubject(), name) }
 
 // String names the certificate for messages: its subject, shortened where it is
 // very long, and the first eight digits of its fingerprint.

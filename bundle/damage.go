@@ -16,7 +16,7 @@ func plainText(text []byte) ([]byte, *Issue) {
 	}
 	switch {
 	case bytes.HasPrefix(text, []byte("\xfe\xff")), bytes.HasPrefix(text, []byte("\xff\xfe")),
-		bytes.Contains(text, []byte("B\x00E\x00G\x00I\x00N")):
+		bytes.IndexByte(text, 0) >= 0 && bytes.Contains(text, []byte("B\x00E\x00G\x00I\x00N")):
 		return refuse("the text is UTF-16; save it as UTF-8")
 	case len(text) > 1 && text[0] == 0x30 && text[1]&0x80 != 0:
 		return refuse("the data looks like DER, not PEM; `openssl x509 -inform der` converts a certificate")
@@ -33,7 +33,11 @@ func isMark(line []byte, mark string) bool {
 }
 
 func markLabel(line []byte, mark string) string {
-	return string(line[len(mark) : len(line)-len(tailMark)])
+	label := line[len(mark) : len(line)-len(tailMark)]
+	if string(label) == pemCertificate {
+		return pemCertificate // without a copy: most are
+	}
+	return string(label)
 }
 
 // looksLikeMark tells what may be left of a BEGIN or END line from a harmless

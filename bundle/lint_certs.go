@@ -41,7 +41,7 @@ func (l *linter) anchor(c *Certificate) {
 			"it is signed with %s; no verifier looks at an anchor's own signature, but scanners do", signatureName(c))
 	}
 	scope := "this anchor can mint any identity of every cluster that trusts it"
-	if len(c.frame.nameConstraints) > 0 {
+	if len(c.nameConstraints()) > 0 {
 		scope = "this anchor can mint every identity that its name constraints allow, in every cluster that trusts it"
 	}
 	l.report(LevelInfo, CodeTrustScope, c.String(), "", "%s", scope)

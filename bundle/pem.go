@@ -2,9 +2,8 @@ package bundle
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
+	"slices"
 )
 
 // Issue is something in a text that a strict reader does not pass over.
@@ -96,7 +95,9 @@ type scanner struct {
 	open  bool   // within a block
 	label string // of the open block
 	begin int    // its line
-	body  []byte // its base64, reused from block to block; certificates only
+	start int    // offset of what follows its BEGIN line
+
+	blocks []block // certificates, not decoded yet
 
 	prose  int // first line of text outside the blocks
 	base64 int // last line that was base64 outside a block
@@ -111,13 +112,13 @@ func scan(text []byte, known *Bundle) ([]located, []Issue) {
 			return nil, s.issues
 		}
 	}
-	for in := (lineReader{text: text}); in.more(); {
+	for in := newLineReader(text); in.more(); {
 		line := in.next()
 		s.line++
 		if s.open {
-			s.inside(trimEnd(line), &in)
+			s.inside(trimEnd(line), in)
 		} else {
-			s.outside(trimEnd(line))
+			s.outside(trimEnd(line), in)
 		}
 	}
 	if s.open {
@@ -126,6 +127,8 @@ func scan(text []byte, known *Bundle) ([]located, []Issue) {
 	if s.prose > 0 {
 		s.report(CodeTextOutsideBlocks, LevelWarning, s.prose, "text outside the certificate blocks is ignored here, but Linkerd's readers fail on it after the last block")
 	}
+	s.decode()
+	slices.SortStableFunc(s.issues, func(x, y Issue) int { return x.Line - y.Line })
 	return s.found, s.issues
 }
 
@@ -137,11 +140,11 @@ func (s *scanner) report(code Code, level Level, line int, format string, args .
 }
 
 // outside reads a line that stands in no block.
-func (s *scanner) outside(line []byte) {
+func (s *scanner) outside(line []byte, in *lineReader) {
 	switch {
 	case len(line) == 0, line[0] == '#':
 	case isMark(line, beginMark):
-		s.openBlock(line)
+		s.openBlock(line, in)
 	case looksLikeBase64(line):
 		// One report for a whole run of such lines.
 		if s.base64 == 0 || s.base64 != s.line-1 {
@@ -160,23 +163,23 @@ func (s *scanner) inside(line []byte, in *lineReader) {
 	certificate := s.label == pemCertificate
 	switch {
 	case certificate && bytes.IndexByte(line, '-') < 0 && bytes.IndexByte(line, ':') < 0:
-		s.body = append(s.body, line...)
+		// Decoded with the rest of its block.
 	case isMark(line, endMark):
 		if got := markLabel(line, endMark); got != s.label {
 			s.report(CodeBrokenBlock, LevelError, s.line, "a block begun as %s in line %d ends as %s", labelText(s.label), s.begin, labelText(got))
 			s.open = false
 			return
 		}
-		s.closeBlock()
+		s.closeBlock(in)
 	case certificate && bytes.HasPrefix(line, []byte(gluedMark)):
 		// What `cat` makes of a file without a final newline. Both blocks are
 		// whole, so nothing is lost by reading on; Linkerd's own reader fails here.
 		s.report(CodeGluedBlocks, LevelWarning, s.line, "END and the next BEGIN share a line: Linkerd's readers fail on this or lose certificates")
-		s.closeBlock()
-		s.outside(line[len(endMark+pemCertificate+tailMark):])
+		s.closeBlock(in)
+		s.outside(line[len(endMark+pemCertificate+tailMark):], in)
 	case isMark(line, beginMark):
 		s.report(CodeBrokenBlock, LevelError, s.begin, "the block begun in line %d has no END line", s.begin)
-		s.openBlock(line)
+		s.openBlock(line, in)
 	case !certificate:
 		// Of what is no certificate not even the length is of interest.
 	case bytes.IndexByte(line, '-') >= 0 && bytes.Contains(line, []byte("END ")):
@@ -194,26 +197,18 @@ func (s *scanner) inside(line []byte, in *lineReader) {
 // gluedMark ends one certificate and begins something else.
 const gluedMark = endMark + pemCertificate + tailMark + beginMark
 
-func (s *scanner) openBlock(line []byte) {
-	s.open, s.label, s.begin, s.body = true, markLabel(line, beginMark), s.line, s.body[:0]
+func (s *scanner) openBlock(line []byte, in *lineReader) {
+	s.open, s.label, s.begin, s.start = true, markLabel(line, beginMark), s.line, in.at
 }
 
-func (s *scanner) closeBlock() {
+func (s *scanner) closeBlock(in *lineReader) {
 	s.open = false
 	if s.label != pemCertificate {
 		code, text := foreignText(s.label)
 		s.report(code, LevelError, s.begin, "%s", text)
 		return
 	}
-	cert, err := decodeBlock(s.body, s.known)
-	if err != nil {
-		s.report(CodeBrokenBlock, LevelError, s.begin, "the certificate in lines %d to %d is broken: %v", s.begin, s.line, err)
-		return
-	}
-	if cert.parseErr != nil {
-		s.report(CodeUnreadableByIdentity, LevelError, s.begin, "%s: %v; linkerd-identity refuses the whole bundle for it", cert, cert.parseErr)
-	}
-	s.found = append(s.found, located{cert, s.begin})
+	s.blocks = append(s.blocks, block{body: in.text[min(s.start, in.last):in.last], begin: s.begin, end: s.line})
 }
 
 // skipBlock goes on behind the block's END line.
@@ -227,49 +222,24 @@ func (s *scanner) skipBlock(in *lineReader) {
 	}
 }
 
-func decodeBlock(body []byte, known *Bundle) (*Certificate, error) {
-	// The body is bounded by the text, and a certificate is bounded by its own
-	// length field, so there is nothing to limit here.
-	body = dropSpace(body)
-	der := make([]byte, base64.StdEncoding.DecodedLen(len(body)))
-	n, err := base64.StdEncoding.Strict().Decode(der, body)
-	if err != nil {
-		return nil, fmt.Errorf("its base64 does not decode: %w", err)
-	}
-	der = der[:n]
-	fp := Fingerprint(sha256.Sum256(der))
-	if known != nil {
-		if c := known.Get(fp); c != nil {
-			return c, nil
-		}
-	}
-	return newCertificate(der, fp)
-}
-
-func dropSpace(b []byte) []byte {
-	if bytes.IndexByte(b, ' ') < 0 && bytes.IndexByte(b, '\t') < 0 {
-		return b
-	}
-	kept := make([]byte, 0, len(b))
-	for _, c := range b {
-		if c != ' ' && c != '\t' {
-			kept = append(kept, c)
-		}
-	}
-	return kept
-}
-
 // lineReader cuts a text at LF, CRLF or a bare CR, as all of Linkerd's readers
 // but Go's do. It looks at each byte once or twice, whatever the text.
 type lineReader struct {
 	text []byte
-	at   int
-	lf   int // position of the next LF at or after at, once it is known
+	cr   bool // there is a CR somewhere
+	last int  // offset of the line read last
+	at   int  // offset of the next one
+	lf   int  // position of the next LF at or after at, once it is known
+}
+
+func newLineReader(text []byte) *lineReader {
+	return &lineReader{text: text, cr: bytes.IndexByte(text, '\r') >= 0}
 }
 
 func (r *lineReader) more() bool { return r.at < len(r.text) }
 
 func (r *lineReader) next() []byte {
+	r.last = r.at
 	if r.lf < r.at || r.at == 0 {
 		if i := bytes.IndexByte(r.text[r.at:], '\n'); i >= 0 {
 			r.lf = r.at + i
@@ -278,6 +248,10 @@ func (r *lineReader) next() []byte {
 		}
 	}
 	line := r.text[r.at:r.lf]
+	if !r.cr {
+		r.at = r.lf + 1
+		return line
+	}
 	if cr := bytes.IndexByte(line, '\r'); cr >= 0 {
 		end := r.at + cr + 1
 		if end == r.lf && r.lf < len(r.text) {
@@ -307,7 +281,7 @@ func trimEnd(line []byte) []byte {
 // lineOf is the number of the line, from 1, that holds the byte at offset at.
 func lineOf(text []byte, at int) int {
 	n := 0
-	for r := (lineReader{text: text}); r.more() && r.at <= at; n++ {
+	for r := newLineReader(text); r.more() && r.at <= at; n++ {
 		r.next()
 	}
 	return max(n, 1)

@@ -41,7 +41,13 @@ func proxyJudge(q Query) judge {
 			}
 			v.Path = path
 			// What ends is the chain; a proxy does not look at an anchor's dates.
-			if end := earliestEnd(path[:len(path)-1]); until.IsZero() || end.Before(until) {
+			// An issuer alone that is its own anchor has no end to a proxy; but
+			// identity signs no leaf that would outlive it.
+			ending := path[:len(path)-1]
+			if len(ending) == 0 {
+				ending = path
+			}
+			if end := earliestEnd(ending); until.IsZero() || end.Before(until) {
 				until = end
 			}
 		}

@@ -161,7 +161,7 @@ func oddCertificate(der []byte, known *Bundle) *Certificate {
 	}
 	c, err := newCertificate(der, fp)
 	if err != nil {
-		return &Certificate{raw: der, fingerprint: fp, anchorID: anchorID(der), parseErr: errors.Unwrap(err)}
+		return &Certificate{raw: der, fingerprint: fp, parseErr: errors.Unwrap(err), odd: &frame{}}
 	}
 	return c
 }

@@ -124,7 +124,7 @@ func anchorFault(a, c *Certificate, below int, at time.Time) string {
 		return fmt.Sprintf("the anchor %s, which signed %s, is not allowed to sign certificates", a, c)
 	case len(a.parsed.UnhandledCriticalExtensions) > 0:
 		return fmt.Sprintf("the anchor %s, which signed %s, has a critical extension that linkerd-identity does not know", a, c)
-	case below == 0 && a.fingerprint != c.fingerprint && a.named(c.RawSubject()) && bytes.Equal(a.frame.spki, c.frame.spki):
+	case below == 0 && a.fingerprint != c.fingerprint && a.named(c.RawSubject()) && bytes.Equal(a.rawKey(), c.rawKey()):
 		return fmt.Sprintf("%s is its own root, and the trust set holds only its twin %s: linkerd-identity wants that very certificate among its roots", c, a)
 	}
 	if limit, ok := a.MaxPathLen(); ok && below > limit {
@@ -218,7 +218,7 @@ func constrainedText(pools ...[]*Certificate) string {
 	var holders []*Certificate
 	for _, pool := range pools {
 		for _, c := range pool {
-			if len(c.frame.nameConstraints) > 0 {
+			if len(c.nameConstraints()) > 0 {
 				holders = append(holders, c)
 			}
 		}

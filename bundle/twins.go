@@ -2,7 +2,6 @@ package bundle
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/asn1"
 	"fmt"
 	"slices"
@@ -14,7 +13,7 @@ import (
 // group has two or more members in canonical order; groups come in the order
 // of their first member.
 func (b *Bundle) Twins() [][]*Certificate {
-	return groups(b.Sorted(), func(c *Certificate) AnchorID { return c.anchorID })
+	return groups(b.Sorted(), func(c *Certificate) AnchorID { return c.AnchorID() })
 }
 
 func groups[K comparable](certs []*Certificate, key func(*Certificate) K) [][]*Certificate {
@@ -128,7 +127,7 @@ func needed(left []*Certificate, c *Certificate, known [][]*Certificate, now tim
 	after := slices.DeleteFunc(slices.Clone(left), func(o *Certificate) bool { return o == c })
 	why := lastOfItsKind
 	for _, o := range after {
-		if o.anchorID != c.anchorID {
+		if o.AnchorID() != c.AnchorID() {
 			continue
 		}
 		w := standsInFor(o, c, now)
@@ -227,7 +226,7 @@ func standsInFor(o, c *Certificate, now time.Time) string {
 		return fmt.Sprintf("its twin %s has a critical extension that identity does not know", o)
 	case !servesServers(x) && servesServers(y):
 		return fmt.Sprintf("its twin %s allows fewer extended key usages", o)
-	case !bytes.Equal(altNames(x), altNames(y)):
+	case !bytes.Equal(extension(x, oidAltNames), extension(y, oidAltNames)):
 		// Go lets a path hold a subject and key twice if the alternative names differ.
 		return fmt.Sprintf("its twin %s has other alternative names", o)
 	}
@@ -240,12 +239,3 @@ func standsInFor(o, c *Certificate, now time.Time) string {
 }
 
 var oidAltNames = asn1.ObjectIdentifier{2, 5, 29, 17}
-
-func altNames(c *x509.Certificate) []byte {
-	for _, ext := range c.Extensions {
-		if ext.Id.Equal(oidAltNames) {
-			return ext.Value
-		}
-	}
-	return nil
-}

@@ -101,6 +101,10 @@ func Verify(q Query) Verdict {
 // that it does at q.At: from the next second on it does not. The zero time
 // means that it does not verify at q.At. Ends of certificates are moments to
 // the second, as X.509 writes them.
+//
+// To a proxy an issuer that is its own anchor (a default install) never ends;
+// for an issuer alone the answer is then its own end, up to which
+// linkerd-identity signs leaves.
 func SoundUntil(q Query) time.Time {
 	judge := newJudge(q)
 	v, end := judge(q.At)

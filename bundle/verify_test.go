@@ -259,6 +259,8 @@ func TestADefaultInstallIsSound(t *testing.T) {
 		require.True(t, bundle.Verify(query(t, rules, chainOf(self), self)).OK, rules)
 		require.True(t, bundle.Verify(query(t, rules, chainOf(self.Leaf("web.emojivoto"), self), self)).OK, rules)
 		require.True(t, bundle.Verify(query(t, rules, chainOf(self), self, self.Again())).OK, rules)
+		require.Equal(t, self.NotAfter, bundle.SoundUntil(query(t, rules, chainOf(self), self)).UTC(), rules)
+
 		// To a proxy the issuer is an anchor, and anchors have no end.
 		leaf := self.Leaf("web.emojivoto", testca.Until(2*year))
 		end := map[bundle.Rules]time.Time{bundle.Proxy: leaf.NotAfter, bundle.Identity: self.NotAfter}[rules]
