@@ -282,8 +282,8 @@ func (c *Certificate) Key() string {
 	var pub any
 	if c.parsed != nil {
 		pub = c.parsed.PublicKey
-	} else {
-		pub, _ = x509.ParsePKIXPublicKey(c.rawKey())
+	} else if k, err := x509.ParsePKIXPublicKey(c.rawKey()); err == nil { // beside an error k may be a nil of its type
+		pub = k
 	}
 	switch k := pub.(type) {
 	case *ecdsa.PublicKey:
