@@ -191,6 +191,19 @@ func TestParseSaysEverythingThereIsToMend(t *testing.T) {
 	require.Equal(t, 2, lines, "a run of lines is one issue")
 }
 
+func TestTheLineIsRightFarDown(t *testing.T) {
+	a := newLab().Root("a").PEM()
+	for _, end := range []string{"\n", "\r\n", "\r"} {
+		text := strings.Repeat(a, 500)
+		_, err := bundle.Parse([]byte(strings.ReplaceAll(text+"\n-----BEGIN X-----\n-----END X-----\n", "\n", end)))
+		require.ErrorContains(t, err, fmt.Sprintf("line %d: ", strings.Count(text, "\n")+2), "%q", end)
+		broken := strings.ReplaceAll(text+strings.Replace(a, "\nMI", "\nMM", 1), "\n", end)
+		_, err = bundle.Parse([]byte(broken))
+		require.ErrorContains(t, err, fmt.Sprintf("line %d: the certificate in lines %d to %d is broken",
+			strings.Count(text, "\n")+1, strings.Count(text, "\n")+1, strings.Count(text+a, "\n")), "%q", end)
+	}
+}
+
 func TestAFileOfNothingButJunkIsRefusedInBoundedSpace(t *testing.T) {
 	for name, text := range map[string]string{
 		"markers":      strings.Repeat("x -----BEGIN CERTIFICATE-----\n", 200_000),

@@ -316,6 +316,17 @@ func inheritorOf(root *testca.Cert, d time.Duration) *testca.Cert {
 	return root.Issuer("issuer", testca.Until(d))
 }
 
+func TestOfSeveralPathsIdentityShowsTheOneThatLasts(t *testing.T) {
+	root := newLab().Root("root", testca.Until(60*day))
+	again := root.Again(testca.Until(2 * year))
+	issuer := root.Issuer("issuer")
+	for _, anchors := range [][]*testca.Cert{{root, again}, {again, root}} {
+		v := bundle.Verify(query(t, bundle.Identity, chainOf(issuer), anchors...))
+		require.True(t, v.OK)
+		require.Equal(t, short(t, again), v.Path[1].String())
+	}
+}
+
 // To crypto/x509 the zero time means now; a library that reads no clock must
 // not pass it on.
 func TestTheZeroTimeIsNotNow(t *testing.T) {
