@@ -2,7 +2,7 @@ package bundle
 
 import (
 	"bytes"
-	"encoding/pem"
+	"encoding/base64"
 	"slices"
 )
 
@@ -18,22 +18,33 @@ type Bundle struct {
 	from  map[Fingerprint]*origins
 }
 
-// origins lists places without repeating one.
-type origins struct {
-	list []string
-	seen map[string]struct{}
-}
+// origins keeps the places a certificate was found at. Lists are shared between
+// certificates and never changed: ten thousand pods with one bundle of a
+// hundred anchors are one list, not a million notes.
+type origins struct{ lists [][]string }
 
 func (o *origins) add(places []string) {
-	for _, p := range places {
-		if _, ok := o.seen[p]; !ok {
-			if o.seen == nil {
-				o.seen = make(map[string]struct{})
-			}
-			o.seen[p] = struct{}{}
-			o.list = append(o.list, p)
+	for _, l := range o.lists {
+		if len(l) == len(places) && (len(l) == 0 || &l[0] == &places[0] || len(l) == 1 && l[0] == places[0]) {
+			return
 		}
 	}
+	o.lists = append(o.lists, places)
+}
+
+// all lists every place once.
+func (o *origins) all() []string {
+	var list []string
+	seen := make(map[string]bool)
+	for _, l := range o.lists {
+		for _, p := range l {
+			if !seen[p] {
+				seen[p] = true
+				list = append(list, p)
+			}
+		}
+	}
+	return list
 }
 
 // New returns a bundle of the given certificates, each counted once.
@@ -56,7 +67,10 @@ func Merge(bundles ...*Bundle) *Bundle {
 	union := &Bundle{certs: make([]*Certificate, 0, n), index: make(map[Fingerprint]int, n)}
 	for _, b := range bundles {
 		for _, c := range b.certs {
-			union.Add(c, b.places(c)...)
+			union.put(c)
+			if o := b.from[c.fingerprint]; o != nil {
+				union.note(c, o.lists...)
+			}
 		}
 	}
 	return union
@@ -65,39 +79,54 @@ func Merge(bundles ...*Bundle) *Bundle {
 // Add puts a certificate into the bundle and notes where it was found. It
 // reports whether the certificate was new.
 func (b *Bundle) Add(c *Certificate, from ...string) bool {
+	added := b.put(c)
+	if len(from) > 0 {
+		b.note(c, slices.Clone(from))
+	}
+	return added
+}
+
+func (b *Bundle) put(c *Certificate) bool {
+	if _, known := b.index[c.fingerprint]; known {
+		return false
+	}
 	if b.index == nil {
 		b.index = make(map[Fingerprint]int)
 	}
-	_, known := b.index[c.fingerprint]
-	if !known {
-		b.index[c.fingerprint] = len(b.certs)
-		b.certs = append(b.certs, c)
-	}
-	if len(from) > 0 {
-		if b.from == nil {
-			b.from = make(map[Fingerprint]*origins)
-		}
-		if b.from[c.fingerprint] == nil {
-			b.from[c.fingerprint] = &origins{}
-		}
-		b.from[c.fingerprint].add(from)
-	}
-	return !known
+	b.index[c.fingerprint] = len(b.certs)
+	b.certs = append(b.certs, c)
+	return true
 }
 
-func (b *Bundle) places(c *Certificate) []string {
-	if o := b.from[c.fingerprint]; o != nil {
-		return o.list
+// note keeps the lists of places as they are; nobody may change them after.
+func (b *Bundle) note(c *Certificate, lists ...[]string) {
+	if b.from == nil {
+		b.from = make(map[Fingerprint]*origins)
 	}
-	return nil
+	o := b.from[c.fingerprint]
+	if o == nil {
+		o = &origins{}
+		b.from[c.fingerprint] = o
+	}
+	for _, l := range lists {
+		o.add(l)
+	}
 }
 
 // Without returns a copy of the bundle that lacks the given certificates.
 func (b *Bundle) Without(drop ...Fingerprint) *Bundle {
+	gone := make(map[Fingerprint]bool, len(drop))
+	for _, f := range drop {
+		gone[f] = true
+	}
 	rest := &Bundle{}
 	for _, c := range b.certs {
-		if !slices.Contains(drop, c.fingerprint) {
-			rest.Add(c, b.places(c)...)
+		if gone[c.fingerprint] {
+			continue
+		}
+		rest.put(c)
+		if o := b.from[c.fingerprint]; o != nil {
+			rest.note(c, o.lists...)
 		}
 	}
 	return rest
@@ -130,7 +159,7 @@ func (b *Bundle) Get(f Fingerprint) *Certificate {
 // From returns where the certificate was found, in the order noted.
 func (b *Bundle) From(f Fingerprint) []string {
 	if o := b.from[f]; o != nil {
-		return slices.Clone(o.list)
+		return o.all()
 	}
 	return nil
 }
@@ -173,13 +202,13 @@ func (b *Bundle) Diff(other *Bundle) (onlyHere, onlyThere []*Certificate) {
 func (b *Bundle) Shared(other *Bundle) []AnchorID {
 	theirs := make(map[AnchorID]bool, other.Len())
 	for _, c := range other.certs {
-		theirs[c.anchorID] = true
+		theirs[c.AnchorID()] = true
 	}
 	var shared []AnchorID
 	for _, c := range b.Sorted() {
-		if theirs[c.anchorID] {
-			shared = append(shared, c.anchorID)
-			delete(theirs, c.anchorID)
+		if theirs[c.AnchorID()] {
+			shared = append(shared, c.AnchorID())
+			delete(theirs, c.AnchorID())
 		}
 	}
 	return shared
@@ -192,13 +221,30 @@ func (b *Bundle) Marshal() []byte { return MarshalPEM(b.Sorted()...) }
 
 // MarshalPEM writes certificates as PEM in the order given, as Marshal does.
 func MarshalPEM(certs ...*Certificate) []byte {
-	var buf bytes.Buffer
+	size := 0
 	for _, c := range certs {
-		buf.Grow(len(c.raw)*3/2 + 64)
-		// Writing to memory cannot fail, and a block without headers is always legal.
-		_ = pem.Encode(&buf, &pem.Block{Type: pemCertificate, Bytes: c.raw})
+		n := base64.StdEncoding.EncodedLen(len(c.raw))
+		size += len(beginLine) + n + (n+lineChars-1)/lineChars + len(endLine)
 	}
-	return buf.Bytes()
+	text := make([]byte, 0, size)
+	var body []byte
+	for _, c := range certs {
+		text = append(text, beginLine...)
+		body = base64.StdEncoding.AppendEncode(body[:0], c.raw)
+		for rest := body; len(rest) > 0; {
+			n := min(len(rest), lineChars)
+			text = append(append(text, rest[:n]...), '\n')
+			rest = rest[n:]
+		}
+		text = append(text, endLine...)
+	}
+	return text
 }
 
-const pemCertificate = "CERTIFICATE"
+const (
+	pemCertificate = "CERTIFICATE"
+	beginLine      = beginMark + pemCertificate + tailMark + "\n"
+	endLine        = endMark + pemCertificate + tailMark + "\n"
+
+	lineChars = 64 // of a line, as encoding/pem and openssl write it
+)

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -13,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -59,10 +61,12 @@ func (id AnchorID) String() string { return hex.EncodeToString(id[:]) }
 type Certificate struct {
 	raw         []byte
 	fingerprint Fingerprint
-	anchorID    AnchorID
-	frame       frame
 	parsed      *x509.Certificate
 	parseErr    error
+	odd         *frame // where Go refuses it
+
+	anchorOnce sync.Once
+	anchorID   AnchorID
 }
 
 // frame holds the parts of a certificate that can be found without judging it,
@@ -88,37 +92,27 @@ func FromX509(c *x509.Certificate) (*Certificate, error) {
 	return ParseCertificate(c.Raw)
 }
 
+func fingerprintOf(c *x509.Certificate) Fingerprint { return sha256.Sum256(c.Raw) }
+
 // newCertificate takes ownership of der.
 func newCertificate(der []byte, fp Fingerprint) (*Certificate, error) {
 	c := &Certificate{raw: der, fingerprint: fp}
-	c.parsed, c.parseErr = x509.ParseCertificate(der)
-	if c.parseErr == nil {
-		c.frame = frame{
-			issuer: c.parsed.RawIssuer, subject: c.parsed.RawSubject,
-			spki: c.parsed.RawSubjectPublicKeyInfo,
+	if c.parsed, c.parseErr = x509.ParseCertificate(der); c.parseErr != nil {
+		c.odd = &frame{}
+		if c.odd.read(der) != nil {
+			return nil, fmt.Errorf("not a certificate: %w", c.parseErr)
 		}
-		for _, ext := range c.parsed.Extensions {
-			if ext.Id.Equal(oidNameConstraints) {
-				c.frame.nameConstraints = ext.Value
-			}
-		}
-	} else if err := c.frame.read(der); err != nil {
-		return nil, fmt.Errorf("not a certificate: %w", c.parseErr)
 	}
-	c.anchorID = anchorID(c.frame.subject, c.frame.spki, c.frame.nameConstraints)
 	return c, nil
 }
 
-func anchorID(parts ...[]byte) (id AnchorID) {
-	h := sha256.New()
+func anchorID(parts ...[]byte) AnchorID {
+	text := make([]byte, 0, 512)
 	for _, p := range parts {
-		var n [8]byte
-		binary.BigEndian.PutUint64(n[:], uint64(len(p)))
-		h.Write(n[:])
-		h.Write(p)
+		text = binary.BigEndian.AppendUint64(text, uint64(len(p)))
+		text = append(text, p...)
 	}
-	h.Sum(id[:0])
-	return id
+	return sha256.Sum256(text)
 }
 
 var oidNameConstraints = asn1.ObjectIdentifier{2, 5, 29, 30}
@@ -176,7 +170,16 @@ func (c *Certificate) Raw() []byte { return append([]byte(nil), c.raw...) }
 func (c *Certificate) Fingerprint() Fingerprint { return c.fingerprint }
 
 // AnchorID returns the identity a proxy would keep of it as a trust anchor.
-func (c *Certificate) AnchorID() AnchorID { return c.anchorID }
+func (c *Certificate) AnchorID() AnchorID {
+	c.anchorOnce.Do(func() {
+		if c.RawSubject() == nil { // a block of whatever it was
+			c.anchorID = anchorID(c.raw)
+			return
+		}
+		c.anchorID = anchorID(c.RawSubject(), c.rawKey(), c.nameConstraints())
+	})
+	return c.anchorID
+}
 
 // X509 returns Go's view of the certificate, or the reason why Go refuses it.
 // The result is shared: callers must not change it.
@@ -184,75 +187,65 @@ func (c *Certificate) X509() (*x509.Certificate, error) { return c.parsed, c.par
 
 // RawSubject and RawIssuer return the names as DER, which is how both rule
 // sets compare them. The results are shared: callers must not change them.
-func (c *Certificate) RawSubject() []byte { return c.frame.subject }
+func (c *Certificate) RawSubject() []byte {
+	if c.parsed != nil {
+		return c.parsed.RawSubject
+	}
+	return c.odd.subject
+}
 
 // RawIssuer is described at RawSubject.
-func (c *Certificate) RawIssuer() []byte { return c.frame.issuer }
+func (c *Certificate) RawIssuer() []byte {
+	if c.parsed != nil {
+		return c.parsed.RawIssuer
+	}
+	return c.odd.issuer
+}
+
+// rawKey returns the SubjectPublicKeyInfo as DER.
+func (c *Certificate) rawKey() []byte {
+	if c.parsed != nil {
+		return c.parsed.RawSubjectPublicKeyInfo
+	}
+	return c.odd.spki
+}
+
+// nameConstraints returns the value of that extension, empty when there is none.
+func (c *Certificate) nameConstraints() []byte {
+	if c.parsed == nil {
+		return c.odd.nameConstraints
+	}
+	return extension(c.parsed, oidNameConstraints)
+}
+
+// extension returns the value of an extension, nil when there is none.
+func extension(c *x509.Certificate, id asn1.ObjectIdentifier) []byte {
+	for _, ext := range c.Extensions {
+		if ext.Id.Equal(id) {
+			return ext.Value
+		}
+	}
+	return nil
+}
 
 // Subject returns the subject for people: the common name, followed by what
 // else there is in brackets. It is not unique; SubjectDN is exact.
-func (c *Certificate) Subject() string { return nameText(c.frame.subject) }
+func (c *Certificate) Subject() string { return nameText(c.RawSubject()) }
 
 // Issuer returns the issuer's name for people, like Subject.
-func (c *Certificate) Issuer() string { return nameText(c.frame.issuer) }
+func (c *Certificate) Issuer() string { return nameText(c.RawIssuer()) }
 
 // SubjectDN returns the subject as RFC 4514 writes it, "CN=..."; one that
 // cannot be decoded as "#" and the hexadecimal digits of its DER.
 func (c *Certificate) SubjectDN() string {
-	_, dn := decodeName(c.frame.subject)
+	_, dn := decodeName(c.RawSubject())
 	return dn
 }
 
 // IssuerDN returns the issuer's name as SubjectDN does the subject's.
 func (c *Certificate) IssuerDN() string {
-	_, dn := decodeName(c.frame.issuer)
+	_, dn := decodeName(c.RawIssuer())
 	return dn
-}
-
-func decodeName(raw []byte) (rdns pkix.RDNSequence, dn string) {
-	if rest, err := asn1.Unmarshal(raw, &rdns); err != nil || len(rest) != 0 {
-		return nil, "#" + hex.EncodeToString(raw) // RFC 4514 section 2.4
-	}
-	return rdns, printable(rdns.String())
-}
-
-func nameText(raw []byte) string {
-	rdns, dn := decodeName(raw)
-	if dn == "" {
-		return "(empty name)"
-	}
-	var name pkix.Name
-	name.FillFromRDNSequence(&rdns)
-	if name.CommonName == "" {
-		return dn
-	}
-	cn := printable(name.CommonName)
-	var others pkix.RDNSequence
-	for _, rdn := range rdns {
-		if len(rdn) != 1 || !rdn[0].Type.Equal(oidCommonName) {
-			others = append(others, rdn)
-		}
-	}
-	switch {
-	case len(others) == 0:
-		return cn
-	case len(others) == 1 && len(others[0]) == 1 && name.SerialNumber != "":
-		return cn + " [" + printable(name.SerialNumber) + "]" // the key id of issuers made here
-	}
-	return cn + " [" + printable(others.String()) + "]"
-}
-
-var oidCommonName = asn1.ObjectIdentifier{2, 5, 4, 3}
-
-// printable keeps text of a certificate from steering the terminal it is
-// shown on.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || (r >= 0x80 && r < 0xa0) {
-			return '\ufffd'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\ufffd"))
 }
 
 // Serial returns the serial number, nil where there is none.
@@ -260,12 +253,12 @@ func (c *Certificate) Serial() *big.Int {
 	if c.parsed != nil {
 		return new(big.Int).Set(c.parsed.SerialNumber)
 	}
-	if len(c.frame.serial) == 0 {
+	if len(c.odd.serial) == 0 {
 		return nil
 	}
-	n := new(big.Int).SetBytes(c.frame.serial)
-	if c.frame.serial[0]&0x80 != 0 { // two's complement
-		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(c.frame.serial))))
+	n := new(big.Int).SetBytes(c.odd.serial)
+	if c.odd.serial[0]&0x80 != 0 { // two's complement
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(c.odd.serial))))
 	}
 	return n
 }
@@ -277,7 +270,7 @@ func (c *Certificate) Validity() (notBefore, notAfter time.Time) {
 		return c.parsed.NotBefore, c.parsed.NotAfter
 	}
 	var v struct{ NotBefore, NotAfter time.Time }
-	if _, err := asn1.Unmarshal(c.frame.validity, &v); err != nil {
+	if _, err := asn1.Unmarshal(c.odd.validity, &v); err != nil {
 		return time.Time{}, time.Time{}
 	}
 	return v.NotBefore.UTC(), v.NotAfter.UTC()
@@ -289,8 +282,8 @@ func (c *Certificate) Key() string {
 	var pub any
 	if c.parsed != nil {
 		pub = c.parsed.PublicKey
-	} else {
-		pub, _ = x509.ParsePKIXPublicKey(c.frame.spki)
+	} else if k, err := x509.ParsePKIXPublicKey(c.rawKey()); err == nil { // beside an error k may be a nil of its type
+		pub = k
 	}
 	switch k := pub.(type) {
 	case *ecdsa.PublicKey:
@@ -304,13 +297,14 @@ func (c *Certificate) Key() string {
 		Algorithm pkix.AlgorithmIdentifier
 		Key       asn1.BitString
 	}
-	if _, err := asn1.Unmarshal(c.frame.spki, &spki); err != nil {
+	if _, err := asn1.Unmarshal(c.rawKey(), &spki); err != nil {
 		return "unknown"
 	}
 	return "unknown " + spki.Algorithm.Algorithm.String()
 }
 
-// IsCA tells whether the certificate says it is a CA.
+// IsCA tells whether the certificate says it is a CA. One that Go refuses does
+// not, whatever it says; a version 1 certificate has no way to.
 func (c *Certificate) IsCA() bool {
 	return c.parsed != nil && c.parsed.BasicConstraintsValid && c.parsed.IsCA
 }
@@ -318,8 +312,7 @@ func (c *Certificate) IsCA() bool {
 // SelfSigned tells whether the certificate's signature was made with its own
 // key under its own name.
 func (c *Certificate) SelfSigned() bool {
-	return c.parsed != nil && string(c.frame.subject) == string(c.frame.issuer) &&
-		c.parsed.CheckSignature(c.parsed.SignatureAlgorithm, c.parsed.RawTBSCertificate, c.parsed.Signature) == nil
+	return c.named(c.RawIssuer()) && c.signed(c)
 }
 
 // MaxPathLen returns the path length limit; ok is false when there is none.
@@ -330,8 +323,29 @@ func (c *Certificate) MaxPathLen() (n int, ok bool) {
 	return c.parsed.MaxPathLen, true
 }
 
-// String names the certificate for messages: its subject and the first eight
-// digits of its fingerprint.
+// signs tells whether Go lets the certificate, as a root, sign others
+// (x509.Certificate.CheckSignatureFrom).
+func (c *Certificate) signs() bool {
+	x := c.parsed
+	if x == nil || x.Version == 3 && !x.BasicConstraintsValid || x.BasicConstraintsValid && !x.IsCA {
+		return false
+	}
+	return x.KeyUsage == 0 || x.KeyUsage&x509.KeyUsageCertSign != 0
+}
+
+// signed tells whether the key of c made the signature of child, whatever
+// else stands against it. It is false where Go cannot read both.
+func (c *Certificate) signed(child *Certificate) bool {
+	return c.parsed != nil && child.parsed != nil && c.parsed.CheckSignature(
+		child.parsed.SignatureAlgorithm, child.parsed.RawTBSCertificate, child.parsed.Signature) == nil
+}
+
+// named tells whether the certificate bears the name.
+func (c *Certificate) named(name []byte) bool { return bytes.Equal(c.RawSubject(), name) }
+
+// String names the certificate for messages: its subject, shortened where it is
+// very long, and the first eight digits of its fingerprint.
 func (c *Certificate) String() string {
-	return fmt.Sprintf("%s (%s)", c.Subject(), c.fingerprint.String()[:8])
+	const most = 120
+	return fmt.Sprintf("%s (%x)", clip(c.Subject(), most), c.fingerprint[:4])
 }

@@ -2,15 +2,9 @@ package bundle
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/rsa"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/windlass-mesh/windlass/internal/webpki"
 )
 
 const (
@@ -55,9 +49,16 @@ func (o LintOptions) withDefaults() LintOptions {
 // over, and what its owner ought to know. It never fails: what cannot be read
 // is a finding.
 func Lint(s *Source, opts LintOptions) []Finding {
-	l := &linter{opts: opts.withDefaults()}
+	l := &linter{opts: opts.withDefaults(), union: New()}
 	l.add(s.Notes...)
-	l.texts(s)
+	copies := s.copies(l.union)
+	for _, c := range copies {
+		l.text(c)
+	}
+	if l.union.Len() == 0 {
+		l.report(LevelError, CodeEmpty, s.Name, "", "no certificate can be read from it")
+	}
+	l.add(disagreements(copies)...)
 	l.chains(s)
 	l.anchors()
 	return l.findings
@@ -73,14 +74,15 @@ func LintBundle(b *Bundle, chains [][]*Certificate, opts LintOptions) []Finding 
 	if b.Len() == 0 {
 		l.report(LevelError, CodeEmpty, "", "", "the bundle holds no certificate")
 	}
+	l.skipped(b)
 	l.anchors()
 	return l.findings
 }
 
 type linter struct {
 	opts     LintOptions
-	union    *Bundle // all certificates of the source
-	longest  int     // certificates in the longest known chain, leaf included
+	union    *Bundle          // all certificates of the source
+	known    [][]*Certificate // chains, without their leaf
 	findings []Finding
 }
 
@@ -90,318 +92,110 @@ func (l *linter) report(level Level, code Code, subject, hint, format string, ar
 	l.add(Finding{Level: level, Code: code, Subject: subject, Hint: hint, Message: fmt.Sprintf(format, args...)})
 }
 
-// texts judges each text as its consumers read it, and gathers the union.
-func (l *linter) texts(s *Source) {
-	l.union = New()
-	seen := make(map[string]*Bundle)
-	var holders []holder
-	for _, t := range s.anchors {
-		b, again := seen[string(t.PEM)]
-		if !again {
-			b = l.text(t)
-			seen[string(t.PEM)] = b
-		}
-		for _, c := range b.certs {
-			l.union.Add(c, t.From)
-		}
-		holders = addHolder(holders, b, t.From)
-	}
-	if l.union.Len() == 0 {
-		l.report(LevelError, CodeEmpty, s.Name, "", "no certificate can be read from it")
-	}
-	l.add(disagreement(holders)...)
-}
-
-func (l *linter) text(t Text) *Bundle {
-	found, issues := scan(t.PEM, l.union)
-	for _, i := range issues {
+// text judges one text as its consumers read it.
+func (l *linter) text(c *textCopy) {
+	for _, i := range c.issues {
 		if i.Code == CodeUnreadableByIdentity {
 			continue // said below, once for the text
 		}
-		l.report(i.Level, i.Code, t.From, "", "%s: %s", t.at(i.Line), i.Message)
+		l.report(i.Level, i.Code, c.where(), "", "%s: %s", c.at(i.Line), i.Message)
 	}
-	b := New()
-	for _, f := range found {
-		b.Add(f.cert)
+	if trimmed := bytes.TrimSpace(c.PEM); len(trimmed) > 0 {
+		l.asIdentity(c)
+		l.asProxies(c)
+		// An injected pod gets the text trimmed and one newline; control-plane
+		// pods get it as it is.
+		if n := max(len(c.PEM), len(trimmed)+1); n > MaxEnvBytes {
+			l.report(LevelError, CodeTooLargeForEnv, c.where(), "drop anchors that no peer needs, or use smaller keys",
+				"%d bytes do not fit the environment of a proxy (at most %d): its container would not start", n, MaxEnvBytes)
+		}
 	}
-
-	const rewrite = "`windlass bundle merge` writes a text that every reader accepts"
-	identity := readAsIdentity(t.PEM)
-	blank := len(bytes.TrimSpace(t.PEM)) == 0
-	switch {
-	case blank:
-	case identity.Err != nil:
-		l.report(LevelError, CodeUnreadableByIdentity, t.From, rewrite,
-			"linkerd-identity and every sidecar that starts on this text fail: %v", identity.Err)
-	case identity.TruncatedAt > 0:
-		l.report(LevelError, CodeTruncatedForIdentity, t.From, rewrite,
-			"linkerd-identity stops at the block in %s and silently drops what follows: it reads %d of %d certificates",
-			t.at(identity.TruncatedAt), len(identity.Certificates), max(b.Len(), len(identity.Certificates)))
-	}
-	if !blank {
-		l.asProxies(t, rewrite)
-	}
-	// An injected pod gets the text trimmed and one newline; control-plane pods
-	// get it as it is.
-	if n := max(len(t.PEM), len(bytes.TrimSpace(t.PEM))+1); n > MaxEnvBytes {
-		l.report(LevelError, CodeTooLargeForEnv, t.From, "drop anchors that no peer needs, or use smaller keys",
-			"%d bytes do not fit the environment of a proxy (at most %d): its container would not start", n, MaxEnvBytes)
-	}
-	return b
 }
 
-func (l *linter) asProxies(t Text, hint string) {
-	type outcome struct {
-		text     string
-		releases []string
-	}
-	var refused, skipped []outcome
-	note := func(list *[]outcome, text string, r Release) {
-		for i := range *list {
-			if (*list)[i].text == text {
-				(*list)[i].releases = append((*list)[i].releases, r.String())
-				return
-			}
+const rewriteHint = "`windlass bundle merge` writes a text that every reader accepts"
+
+func (l *linter) asIdentity(c *textCopy) {
+	reading := readAsIdentity(c.PEM, l.union)
+	switch {
+	case reading.Err != nil:
+		l.report(LevelError, CodeUnreadableByIdentity, c.where(), rewriteHint,
+			"linkerd-identity and every sidecar that starts on this text fail: %v", reading.Err)
+	case reading.TruncatedAt > 0:
+		l.report(LevelError, CodeTruncatedForIdentity, c.where(), rewriteHint,
+			"linkerd-identity stops at the block in %s and silently drops what follows: it reads %d of %d certificates",
+			c.at(reading.TruncatedAt), len(reading.Certificates), max(c.held.Len(), len(reading.Certificates)))
+	default:
+		// Damage of some kinds (joined lines, a byte order mark) makes it lose a
+		// block without a word.
+		if lost, _ := c.held.Diff(New(reading.Certificates...)); len(lost) > 0 {
+			l.report(LevelError, CodeTruncatedForIdentity, c.where(), rewriteHint, "linkerd-identity silently overlooks %s", subjectsOf(lost))
 		}
-		*list = append(*list, outcome{text, []string{r.String()}})
 	}
+}
+
+// asProxies says what the proxies of each release make of a text; releases that
+// agree are named together.
+func (l *linter) asProxies(c *textCopy) {
+	sections, err := readSections(c.PEM, l.union)
+	var refused, skipped refusals
 	for _, r := range Releases() {
-		reading := readAsProxy(t.PEM, r)
-		if reading.Err != nil {
-			note(&refused, reading.Err.Error(), r)
-			continue
-		}
+		reading := readAsProxy(sections, err, r)
 		for _, s := range reading.Skipped {
-			note(&skipped, fmt.Sprintf("%s, the block in %s: %v", s.Certificate, t.at(s.Line), s.Reason), r)
+			skipped.add(fmt.Sprintf("%s, the block in %s: %v", s.Certificate, c.at(s.Line), s.Reason), r)
+		}
+		if reading.Err != nil {
+			refused.add(reading.Err.Error(), r)
+		}
+	}
+	if err == nil {
+		if lost, _ := c.held.Diff(New(certificatesOf(sections)...)); len(lost) > 0 && len(sections) > 0 {
+			l.report(LevelError, CodeSkippedByProxy, c.where(), rewriteHint, "proxies silently overlook %s", subjectsOf(lost))
 		}
 	}
 	for _, o := range refused {
-		l.report(LevelError, CodeUnreadableByProxy, t.From, hint, "proxies (Linkerd %s) do not start on this text: %s", strings.Join(o.releases, ", "), o.text)
+		l.report(LevelError, CodeUnreadableByProxy, c.where(), rewriteHint, "proxies (Linkerd %s) do not start on this text: %s", strings.Join(o.releases, ", "), o.reason)
 	}
 	for _, o := range skipped {
-		l.report(LevelError, CodeSkippedByProxy, t.From, "", "proxies (Linkerd %s) pass over %s", strings.Join(o.releases, ", "), o.text)
+		l.report(LevelError, CodeSkippedByProxy, c.where(), "", "proxies (Linkerd %s) pass over %s", strings.Join(o.releases, ", "), o.reason)
 	}
 }
 
-// holder is a set of anchors and the places that hold exactly it.
-type holder struct {
-	set    *Bundle
-	places []string
-}
-
-func addHolder(holders []holder, set *Bundle, place string) []holder {
-	for i := range holders {
-		if holders[i].set == set || holders[i].set.Equal(set) {
-			holders[i].places = append(holders[i].places, place)
-			return holders
-		}
-	}
-	return append(holders, holder{set, []string{place}})
-}
-
-// Disagreements reports copies of the anchors within one source that do not
-// hold the same certificates.
-func (s *Source) Disagreements() []Finding {
-	var holders []holder
-	seen := make(map[string]*Bundle)
-	for _, t := range s.anchors {
-		b, ok := seen[string(t.PEM)]
-		if !ok {
-			found, _ := scan(t.PEM, nil)
-			b = New()
-			for _, f := range found {
-				b.Add(f.cert)
+// skipped is asProxies for a bundle that is not in a text yet.
+func (l *linter) skipped(b *Bundle) {
+	for _, c := range b.Sorted() {
+		var skipped refusals
+		for _, r := range Releases() {
+			if err := loads(c, r); err != nil {
+				skipped.add(err.Error(), r)
 			}
-			seen[string(t.PEM)] = b
 		}
-		holders = addHolder(holders, b, t.From)
+		for _, o := range skipped {
+			l.report(LevelError, CodeSkippedByProxy, c.String(), "have it issued anew: these proxies do not trust it",
+				"proxies (Linkerd %s) pass over it: %s", strings.Join(o.releases, ", "), o.reason)
+		}
 	}
-	return disagreement(holders)
 }
 
-func disagreement(holders []holder) []Finding {
-	if len(holders) < 2 {
-		return nil
-	}
-	var parts []string
-	for _, h := range holders {
-		where := h.places[0]
-		if n := len(h.places) - 1; n > 0 {
-			where += fmt.Sprintf(" and %d more", n)
-		}
-		held := "nothing"
-		if h.set.Len() > 0 {
-			held = subjectsOf(h.set.Sorted())
-		}
-		parts = append(parts, where+" holds "+held)
-	}
-	return []Finding{{
-		Level: LevelWarning, Code: CodeCopiesDisagree,
-		Message: "copies of the trust anchors differ: " + strings.Join(parts, "; "),
-		Hint:    "normal in the middle of a rotation; else an upgrade may bring an old copy back",
-	}}
-}
-
+// chains judges what a manifest's issuer Secrets hold. A PEM file is taken for
+// anchors; `bundle verify` judges chains in PEM.
 func (l *linter) chains(s *Source) {
 	if !s.Manifest {
-		return // a PEM file is taken for anchors; see `bundle verify` for chains
+		return
 	}
+	seen := make(map[string]bool)
 	for _, t := range s.chains {
-		certs, err := ReadChain(t.PEM)
-		if err != nil || len(certs) == 0 {
-			l.report(LevelError, CodeBrokenBlock, t.From, "", "the issuer's chain cannot be read: %v", errors.Join(err))
+		if seen[string(t.PEM)] {
 			continue
 		}
-		if certs[0].IsCA() {
+		seen[string(t.PEM)] = true
+		certs, err := ReadChain(t.PEM)
+		switch {
+		case err != nil:
+			l.report(LevelError, CodeBrokenBlock, t.From, "", "the issuer's chain cannot be read: %v", err)
+		case len(certs) == 0:
+			l.report(LevelError, CodeEmpty, t.From, "", "the issuer's chain holds no certificate")
+		case certs[0].IsCA() || certs[0].parsed == nil:
 			l.chain(certs, t.From)
 		}
 	}
-}
-
-// chain judges an issuer and what stands above it.
-func (l *linter) chain(issuer []*Certificate, from string) {
-	length := len(issuer)
-	if length > 0 && issuer[0].IsCA() {
-		length++ // the leaf below it
-	}
-	l.longest = max(l.longest, length)
-	for _, c := range issuer {
-		l.dates(c, "issuer chain", from)
-		if weakSignature(c) {
-			l.report(LevelError, CodeWeakSignature, c.String(), "sign it anew with SHA-256", "its signature (%s) is accepted by no verifier", signatureName(c))
-		}
-	}
-	for i, c := range issuer {
-		_, end := c.Validity()
-		left := end.Sub(l.opts.Now)
-		if left <= 0 || left >= l.opts.LeafLifetime {
-			continue
-		}
-		what := "the issuer"
-		if i > 0 {
-			what = "a certificate above the issuer"
-		}
-		l.report(LevelWarning, CodeChainShortensLeaves, c.String(), "renew it, or take it out of the chain once nobody needs it",
-			"%s ends in %s, before a leaf issued now would (%s): identity cuts leaves to the earliest end in its chain", what, left.Round(time.Minute), l.opts.LeafLifetime)
-	}
-}
-
-func (l *linter) anchors() {
-	if l.union == nil {
-		return
-	}
-	for _, c := range l.union.Sorted() {
-		l.anchor(c)
-	}
-	for _, twins := range l.union.Twins() {
-		l.report(LevelWarning, CodeDuplicateAnchor, twins[0].String(), "`windlass bundle merge --compact` drops a twin where that is proved to change nothing",
-			"%d certificates are one anchor (same subject and key): %s", len(twins), subjectsOf(twins))
-	}
-	for _, alike := range groups(l.union.Sorted(), func(c *Certificate) string { return string(c.RawSubject()) }) {
-		l.sameSubject(alike)
-	}
-}
-
-func (l *linter) sameSubject(alike []*Certificate) {
-	// Proxies find anchors by subject only: each anchor of the name that is not
-	// the right one costs a check before the right one is tried, and then every
-	// certificate of the chain costs one.
-	checks := len(alike) + max(l.longest, 2) - 1
-	level, hint := LevelWarning, "give each root a subject of its own, as `windlass root create` does"
-	text := "each costs every handshake a signature check"
-	if checks > maxSignatureChecks {
-		level = LevelError
-		text = fmt.Sprintf("a handshake needs up to %d signature checks and proxies give up after %d", checks, maxSignatureChecks)
-	}
-	l.report(level, CodeSameSubject, alike[0].Subject(), hint, "%d certificates share this subject: %s", len(alike), text)
-}
-
-func (l *linter) anchor(c *Certificate) {
-	l.dates(c, "anchor", "")
-	if !c.IsCA() && c.parsed != nil {
-		l.report(LevelError, CodeNotACA, c.String(), "take it out: anchors are roots",
-			"it is not a CA: identity accepts nothing under it, but proxies trust whatever its key has signed")
-	}
-	l.key(c)
-	if weakSignature(c) {
-		l.report(LevelWarning, CodeWeakSignature, c.String(), "re-issue it: `windlass root reissue` keeps the key",
-			"it is signed with %s; no verifier looks at an anchor's own signature, but scanners do", signatureName(c))
-	}
-	l.report(LevelInfo, CodeTrustScope, c.String(), "",
-		"this anchor can mint any identity of every cluster that trusts it")
-}
-
-func (l *linter) dates(c *Certificate, role, from string) {
-	start, end := c.Validity()
-	now := l.opts.Now
-	subject := c.String()
-	if from != "" {
-		subject = from + ": " + subject
-	}
-	switch {
-	case end.IsZero():
-	case end.Before(now) && role == "anchor":
-		l.report(LevelError, CodeExpired, subject, "take it out once nothing chains to it",
-			"this anchor expired on %s: identity refuses what it signs, while every proxy goes on trusting its key", day(end))
-	case end.Before(now):
-		l.report(LevelError, CodeExpired, subject, "renew the issuer", "this %s expired on %s", role, day(end))
-	case start.After(now) && role == "anchor":
-		l.report(LevelWarning, CodeNotYetValid, subject, "check the clocks",
-			"this anchor is valid only from %s: identity refuses what it signs until then, proxies trust it already", start.UTC().Format(time.RFC3339))
-	case start.After(now):
-		l.report(LevelError, CodeNotYetValid, subject, "check the clocks", "this %s is valid only from %s", role, start.UTC().Format(time.RFC3339))
-	case end.Before(now.Add(l.opts.ExpiresSoon)):
-		l.report(LevelWarning, CodeExpiresSoon, subject, "", "this %s expires on %s, in less than %d days", role, day(end), int(l.opts.ExpiresSoon.Hours()/24))
-	}
-}
-
-func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
-
-// key applies the rules of `linkerd check` (linkerd2 pkg/issuercerts: ECDSA
-// P-256, RSA 2048 and 4096) and those of the proxies (linkerd2-proxy
-// linkerd/rustls/src/crypto.rs), which accept more.
-func (l *linter) key(c *Certificate) {
-	if c.parsed == nil {
-		l.report(LevelError, CodeUnreadableByIdentity, c.String(), "take it out, or have it issued anew", "%v: linkerd-identity refuses the whole bundle for it", c.parseErr)
-		return
-	}
-	proxies, check := true, false
-	switch k := c.parsed.PublicKey.(type) {
-	case *ecdsa.PublicKey:
-		bits := k.Curve.Params().BitSize
-		check = bits == 256
-		proxies = bits >= 256
-	case *rsa.PublicKey:
-		bits := k.N.BitLen()
-		check = bits == 2048 || bits == 4096
-		proxies = bits >= 2048 && bits <= 8192
-	default:
-		proxies = c.parsed.PublicKeyAlgorithm == x509.Ed25519
-	}
-	switch {
-	case !proxies:
-		l.report(LevelError, CodeUnsupportedKey, c.String(), "use ECDSA P-256", "proxies cannot verify what a %s key signs", c.Key())
-	case !check:
-		l.report(LevelWarning, CodeUnsupportedKey, c.String(), "use ECDSA P-256",
-			"proxies accept a %s anchor, but `linkerd check`, `install` and `upgrade` refuse it", c.Key())
-	}
-}
-
-func weakSignature(c *Certificate) bool {
-	if c.parsed == nil {
-		return false
-	}
-	switch c.parsed.SignatureAlgorithm {
-	case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.DSAWithSHA256, x509.ECDSAWithSHA1:
-		return true
-	}
-	return false
-}
-
-func signatureName(c *Certificate) string { return c.parsed.SignatureAlgorithm.String() }
-
-// loads tells whether the proxies of a release take the certificate as anchor.
-func loads(c *Certificate, r Release) bool {
-	_, err := webpki.ParseAnchor(c.raw, r)
-	return err == nil
 }

@@ -2,11 +2,8 @@ package bundle
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
-	"strings"
-	"unicode/utf8"
+	"slices"
 )
 
 // Issue is something in a text that a strict reader does not pass over.
@@ -21,7 +18,8 @@ type Issue struct {
 func (i Issue) Error() string { return fmt.Sprintf("line %d: %s", i.Line, i.Message) }
 
 // ParseError is returned by Parse for a text with junk in it. It lists all
-// there is, so that one reading shows everything to mend.
+// there is (of a text that is nothing but junk, the first thousand places), so
+// that one reading shows everything to mend.
 type ParseError struct{ Issues []Issue }
 
 // Error gives the first issue and how many more there are.
@@ -37,6 +35,9 @@ func (e *ParseError) Error() string {
 // (*ParseError); nothing is skipped in silence. A text without any certificate
 // is an empty bundle. Findings about harmless text around the blocks are left
 // to Lint.
+//
+// No error quotes what may be a key: of foreign text only a label or the name
+// of a header is ever shown.
 func Parse(text []byte) (*Bundle, error) { return ParseKnown(text, nil) }
 
 // ParseKnown is Parse for a reader that has seen most of the certificates
@@ -46,11 +47,15 @@ func ParseKnown(text []byte, known *Bundle) (*Bundle, error) {
 	if bad := errorsOf(issues); len(bad) > 0 {
 		return nil, &ParseError{Issues: bad}
 	}
-	b := New()
+	return bundleOf(found), nil
+}
+
+func bundleOf(found []located) *Bundle {
+	b := &Bundle{certs: make([]*Certificate, 0, len(found)), index: make(map[Fingerprint]int, len(found))}
 	for _, f := range found {
-		b.Add(f.cert)
+		b.put(f.cert)
 	}
-	return b, nil
+	return b
 }
 
 func errorsOf(issues []Issue) (bad []Issue) {
@@ -74,230 +79,210 @@ const (
 	tailMark  = "-----"
 )
 
-// scan reads every block of a PEM text line by line and reports all that it
-// does not understand. It is stricter than encoding/pem, which drops what it
-// cannot read: a bundle that silently lacks an anchor is an outage.
-func scan(text []byte, known *Bundle) (found []located, issues []Issue) {
-	report := func(code Code, level Level, line int, format string, args ...any) {
-		issues = append(issues, Issue{Code: code, Level: level, Line: line, Message: fmt.Sprintf(format, args...)})
-	}
-	text, encodingIssue := plainText(text)
-	if encodingIssue != nil {
-		issues = append(issues, *encodingIssue)
-		if encodingIssue.Level == LevelError {
-			return nil, issues
+// maxIssues bounds how much is said, of each level, about one text.
+const maxIssues = 1000
+
+// scanner reads a PEM text line by line and reports all that it does not
+// understand. It is stricter than encoding/pem, which drops what it cannot
+// read: a bundle that silently lacks an anchor is an outage.
+type scanner struct {
+	known  *Bundle
+	found  []located
+	issues []Issue
+	said   map[Level]int
+
+	line  int    // of the line being read, from 1
+	open  bool   // within a block
+	label string // of the open block
+	begin int    // its line
+	start int    // offset of what follows its BEGIN line
+
+	blocks []block // certificates, not decoded yet
+
+	prose  int // first line of text outside the blocks
+	base64 int // last line that was base64 outside a block
+}
+
+func scan(text []byte, known *Bundle) ([]located, []Issue) {
+	s := &scanner{known: known, said: make(map[Level]int)}
+	text, encoding := plainText(text)
+	if encoding != nil {
+		s.issues = append(s.issues, *encoding)
+		if encoding.Level == LevelError {
+			return nil, s.issues
 		}
 	}
-	var (
-		label string // of the open block, "" outside
-		begin int    // its line
-		body  []byte
-		prose int // first line of text outside the blocks
-	)
-	closeBlock := func(line int) {
-		defer func() { label, body = "", nil }()
-		if label != pemCertificate {
-			reportForeignBlock(report, label, begin)
+	for in := newLineReader(text); in.more(); {
+		line := in.next()
+		s.line++
+		if s.open {
+			s.inside(trimEnd(line), in)
+		} else {
+			s.outside(trimEnd(line), in)
+		}
+	}
+	if s.open {
+		s.report(CodeBrokenBlock, LevelError, s.begin, "the block begun in line %d has no END line: the text is cut off", s.begin)
+	}
+	if s.prose > 0 {
+		s.report(CodeTextOutsideBlocks, LevelWarning, s.prose, "text outside the certificate blocks is ignored here, but Linkerd's readers fail on it after the last block")
+	}
+	s.decode()
+	slices.SortStableFunc(s.issues, func(x, y Issue) int { return x.Line - y.Line })
+	return s.found, s.issues
+}
+
+func (s *scanner) report(code Code, level Level, line int, format string, args ...any) {
+	if s.said[level]++; s.said[level] > maxIssues {
+		return
+	}
+	s.issues = append(s.issues, Issue{Code: code, Level: level, Line: line, Message: fmt.Sprintf(format, args...)})
+}
+
+// outside reads a line that stands in no block.
+func (s *scanner) outside(line []byte, in *lineReader) {
+	switch {
+	case len(line) == 0, line[0] == '#':
+	case isMark(line, beginMark):
+		s.openBlock(line, in)
+	case looksLikeBase64(line):
+		// One report for a whole run of such lines.
+		if s.base64 == 0 || s.base64 != s.line-1 {
+			s.report(CodeBrokenBlock, LevelError, s.line, "%s", base64Text(line))
+		}
+		s.base64 = s.line
+	case looksLikeMark(line):
+		s.report(CodeBrokenBlock, LevelError, s.line, "%s", markText(line))
+	case s.prose == 0:
+		s.prose = s.line
+	}
+}
+
+// inside reads a line of a block.
+func (s *scanner) inside(line []byte, in *lineReader) {
+	certificate := s.label == pemCertificate
+	switch {
+	case certificate && bytes.IndexByte(line, '-') < 0 && bytes.IndexByte(line, ':') < 0:
+		// Decoded with the rest of its block.
+	case isMark(line, endMark):
+		if got := markLabel(line, endMark); got != s.label {
+			s.report(CodeBrokenBlock, LevelError, s.line, "a block begun as %s in line %d ends as %s", labelText(s.label), s.begin, labelText(got))
+			s.open = false
 			return
 		}
-		cert, err := decodeBlock(body, known)
-		if err != nil {
-			report(CodeBrokenBlock, LevelError, begin, "the certificate in lines %d to %d is broken: %v", begin, line, err)
+		s.closeBlock(in)
+	case certificate && bytes.HasPrefix(line, []byte(gluedMark)):
+		// What `cat` makes of a file without a final newline. Both blocks are
+		// whole, so nothing is lost by reading on; Linkerd's own reader fails here.
+		s.report(CodeGluedBlocks, LevelWarning, s.line, "END and the next BEGIN share a line: Linkerd's readers fail on this or lose certificates")
+		s.closeBlock(in)
+		s.outside(line[len(endMark+pemCertificate+tailMark):], in)
+	case isMark(line, beginMark):
+		s.report(CodeBrokenBlock, LevelError, s.begin, "the block begun in line %d has no END line", s.begin)
+		s.openBlock(line, in)
+	case !certificate:
+		// Of what is no certificate not even the length is of interest.
+	case bytes.IndexByte(line, '-') >= 0 && bytes.Contains(line, []byte("END ")):
+		s.report(CodeBrokenBlock, LevelError, s.line, "%s", markText(line))
+		s.open = false
+	case bytes.IndexByte(line, ':') >= 0:
+		s.report(CodeBrokenBlock, LevelError, s.line, "a header%s inside a CERTIFICATE block: proxies refuse the whole bundle for it", headerText(line))
+		s.skipBlock(in)
+	default:
+		s.report(CodeBrokenBlock, LevelError, s.line, "a line inside a CERTIFICATE block is not base64")
+		s.skipBlock(in)
+	}
+}
+
+// gluedMark ends one certificate and begins something else.
+const gluedMark = endMark + pemCertificate + tailMark + beginMark
+
+func (s *scanner) openBlock(line []byte, in *lineReader) {
+	s.open, s.label, s.begin, s.start = true, markLabel(line, beginMark), s.line, in.at
+}
+
+func (s *scanner) closeBlock(in *lineReader) {
+	s.open = false
+	if s.label != pemCertificate {
+		code, text := foreignText(s.label)
+		s.report(code, LevelError, s.begin, "%s", text)
+		return
+	}
+	s.blocks = append(s.blocks, block{body: in.text[min(s.start, in.last):in.last], begin: s.begin, end: s.line})
+}
+
+// skipBlock goes on behind the block's END line.
+func (s *scanner) skipBlock(in *lineReader) {
+	s.open = false
+	for in.more() {
+		s.line++
+		if isMark(trimEnd(in.next()), endMark) {
 			return
 		}
-		if _, err := cert.X509(); err != nil {
-			report(CodeUnreadableByIdentity, LevelError, begin, "%s: %v; linkerd-identity refuses the whole bundle for it", cert, err)
-		}
-		found = append(found, located{cert, begin})
 	}
-	line := 0
-	for len(text) > 0 {
-		line++
-		var raw []byte
-		raw, text = cutLine(text)
-		for again := true; again; { // once, but for blocks glued together on one line
-			again = false
-			s := strings.TrimRight(string(raw), " \t\v\f\r\x00")
-			switch {
-			case label == "" && s == "":
-			case label == "" && isMark(s, beginMark):
-				label, begin = markLabel(s, beginMark), line
-			case label == "" && strings.HasPrefix(s, "#"):
-			case label == "" && looksLikeDamage(s):
-				report(CodeBrokenBlock, LevelError, line, "%s", damageText(s))
-			case label == "":
-				if prose == 0 {
-					prose = line
-				}
-			case isMark(s, endMark):
-				if got := markLabel(s, endMark); got != label {
-					report(CodeBrokenBlock, LevelError, line, "a block begun as %q in line %d ends as %q", label, begin, got)
-					label, body = "", nil
-					continue
-				}
-				closeBlock(line)
-			case isGlued(s, label):
-				// What `cat` makes of a file without a final newline. Both blocks
-				// are whole, so nothing is lost by reading on; Linkerd's own
-				// reader fails here.
-				report(CodeGluedBlocks, LevelWarning, line, "END and the next BEGIN share a line: Linkerd's readers fail on this")
-				closeBlock(line)
-				raw, again = []byte(s[len(endMark+pemCertificate+tailMark):]), true
-			case isMark(s, beginMark):
-				report(CodeBrokenBlock, LevelError, begin, "the block begun in line %d has no END line", begin)
-				label, begin, body = markLabel(s, beginMark), line, nil
-			case label == pemCertificate && strings.Contains(s, ":"):
-				report(CodeBrokenBlock, LevelError, line, "a header inside a CERTIFICATE block (%q): proxies refuse the whole bundle for it", clip(s))
-				label, body = "", nil
-				text = skipBlock(text, &line)
-			default:
-				body = append(body, s...)
-			}
+}
+
+// lineReader cuts a text at LF, CRLF or a bare CR, as all of Linkerd's readers
+// but Go's do. It looks at each byte once or twice, whatever the text.
+type lineReader struct {
+	text []byte
+	cr   bool // there is a CR somewhere
+	last int  // offset of the line read last
+	at   int  // offset of the next one
+	lf   int  // position of the next LF at or after at, once it is known
+}
+
+func newLineReader(text []byte) *lineReader {
+	return &lineReader{text: text, cr: bytes.IndexByte(text, '\r') >= 0}
+}
+
+func (r *lineReader) more() bool { return r.at < len(r.text) }
+
+func (r *lineReader) next() []byte {
+	r.last = r.at
+	if r.lf < r.at || r.at == 0 {
+		if i := bytes.IndexByte(r.text[r.at:], '\n'); i >= 0 {
+			r.lf = r.at + i
+		} else {
+			r.lf = len(r.text)
 		}
 	}
-	if label != "" {
-		report(CodeBrokenBlock, LevelError, begin, "the block begun in line %d has no END line: the text is cut off", begin)
+	line := r.text[r.at:r.lf]
+	if !r.cr {
+		r.at = r.lf + 1
+		return line
 	}
-	if prose > 0 {
-		report(CodeTextOutsideBlocks, LevelWarning, prose, "text outside the certificate blocks is ignored here, but Linkerd's readers fail on it after the last block")
-	}
-	return found, issues
-}
-
-// plainText strips a byte order mark and refuses what is no text at all.
-func plainText(text []byte) ([]byte, *Issue) {
-	if rest, ok := bytes.CutPrefix(text, []byte("\xef\xbb\xbf")); ok {
-		return rest, &Issue{CodeTextOutsideBlocks, LevelWarning, 1, "a byte order mark: Linkerd's readers lose the first certificate to it"}
-	}
-	switch {
-	case bytes.HasPrefix(text, []byte("\xfe\xff")), bytes.HasPrefix(text, []byte("\xff\xfe")):
-		return nil, &Issue{CodeBrokenBlock, LevelError, 1, "the text is UTF-16; save it as UTF-8"}
-	case len(text) > 1 && text[0] == 0x30 && text[1]&0x80 != 0:
-		return nil, &Issue{CodeBrokenBlock, LevelError, 1, "the data looks like DER, not PEM; `openssl x509 -inform der` converts a certificate"}
-	}
-	return text, nil
-}
-
-// cutLine cuts at LF, CRLF or a bare CR.
-func cutLine(text []byte) (line, rest []byte) {
-	i := bytes.IndexAny(text, "\r\n")
-	if i < 0 {
-		return text, nil
-	}
-	n := i + 1
-	if text[i] == '\r' && n < len(text) && text[n] == '\n' {
-		n++
-	}
-	return text[:i], text[n:]
-}
-
-func isMark(s, mark string) bool {
-	return strings.HasPrefix(s, mark) && strings.HasSuffix(s, tailMark) && len(s) > len(mark)+len(tailMark) &&
-		!strings.Contains(s[len(mark):len(s)-len(tailMark)], tailMark)
-}
-
-func markLabel(s, mark string) string { return s[len(mark) : len(s)-len(tailMark)] }
-
-func isGlued(s, label string) bool {
-	return label == pemCertificate && strings.HasPrefix(s, endMark+pemCertificate+tailMark+beginMark)
-}
-
-// looksLikeDamage tells a line that may be what is left of a block from a
-// harmless comment.
-func looksLikeDamage(s string) bool {
-	t := strings.TrimSpace(strings.TrimLeft(s, "\ufeff\u00a0"))
-	if strings.Contains(t, "BEGIN ") || strings.Contains(t, "END ") {
-		return strings.Contains(t, "--") || strings.ContainsAny(t, "\u2010\u2011\u2012\u2013\u2014\u2015")
-	}
-	if strings.HasPrefix(t, "MII") && len(t) >= 16 {
-		return true
-	}
-	if len(t) < 48 {
-		return false
-	}
-	return strings.Trim(t, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") == ""
-}
-
-func damageText(s string) string {
-	t := strings.TrimSpace(s)
-	switch {
-	case t != s && (isMark(t, beginMark) || isMark(t, endMark)):
-		return "an indented BEGIN or END line is no marker: remove the indentation"
-	case strings.Contains(t, `\n`):
-		return `the text holds \n as two characters where a line should end: it was copied out of JSON or a quoted string`
-	case strings.Contains(t, "BEGIN ") || strings.Contains(t, "END "):
-		return fmt.Sprintf("damaged or misplaced marker %q", clip(t))
-	default:
-		return "base64 outside a block: its BEGIN line is missing or damaged"
-	}
-}
-
-// reportForeignBlock words what a block of another label means. Its content is
-// never shown: it may be a key.
-func reportForeignBlock(report func(Code, Level, int, string, ...any), label string, line int) {
-	switch {
-	case strings.HasSuffix(label, "PRIVATE KEY"):
-		report(CodePrivateKeyPresent, LevelError, line, "a block %q: a private key does not belong among certificates", clip(label))
-	case strings.Contains(strings.ToUpper(label), pemCertificate) && label != "CERTIFICATE REQUEST":
-		report(CodeForeignBlock, LevelError, line, "a block labelled %q: only CERTIFICATE is read by meshes", clip(label))
-	default:
-		report(CodeForeignBlock, LevelError, line, "a block labelled %q is not a certificate: linkerd-identity drops it and all that follows", clip(label))
-	}
-}
-
-func skipBlock(text []byte, line *int) []byte {
-	for len(text) > 0 {
-		var raw []byte
-		raw, text = cutLine(text)
-		*line++
-		if isMark(strings.TrimRight(string(raw), " \t\r"), endMark) {
-			break
+	if cr := bytes.IndexByte(line, '\r'); cr >= 0 {
+		end := r.at + cr + 1
+		if end == r.lf && r.lf < len(r.text) {
+			end++
 		}
+		r.at = end
+		return line[:cr]
 	}
-	return text
+	r.at = r.lf + 1
+	return line
 }
 
-func decodeBlock(body []byte, known *Bundle) (*Certificate, error) {
-	// The body is bounded by the text, and a certificate is bounded by its own
-	// length field, so there is nothing to limit here.
-	der := make([]byte, base64.StdEncoding.DecodedLen(len(body)))
-	n, err := base64.StdEncoding.Strict().Decode(der, dropSpace(body))
-	if err != nil {
-		return nil, fmt.Errorf("its base64 does not decode: %w", err)
-	}
-	der = der[:n]
-	fp := Fingerprint(sha256.Sum256(der))
-	if known != nil {
-		if c := known.Get(fp); c != nil {
-			return c, nil
+// trimEnd drops white space, and NUL, from the end of a line.
+func trimEnd(line []byte) []byte {
+	n := len(line)
+	for n > 0 {
+		switch line[n-1] {
+		case ' ', '\t', '\v', '\f', '\r', 0:
+			n--
+			continue
 		}
+		break
 	}
-	return newCertificate(der, fp)
+	return line[:n]
 }
 
-func dropSpace(b []byte) []byte {
-	if bytes.IndexAny(b, " \t") < 0 {
-		return b
+// lineOf is the number of the line, from 1, that holds the byte at offset at.
+func lineOf(text []byte, at int) int {
+	n := 0
+	for r := newLineReader(text); r.more() && r.at <= at; n++ {
+		r.next()
 	}
-	return bytes.Map(func(r rune) rune {
-		if r == ' ' || r == '\t' {
-			return -1
-		}
-		return r
-	}, b)
-}
-
-// clip shortens foreign text for a message and keeps it from steering a
-// terminal.
-func clip(s string) string {
-	const most = 60
-	s = printable(s)
-	if len(s) <= most {
-		return s
-	}
-	cut := most
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
+	return max(n, 1)
 }

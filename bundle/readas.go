@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/windlass-mesh/windlass/internal/webpki"
 )
@@ -40,13 +41,14 @@ type Skipped struct {
 //   - Proxy: the proxy itself (linkerd2-proxy linkerd/meshtls/src/creds.rs).
 func ReadAs(text []byte, rules Rules, release Release) Reading {
 	if rules == Identity {
-		return readAsIdentity(text)
+		return readAsIdentity(text, nil)
 	}
-	return readAsProxy(text, release)
+	sections, err := readSections(text, nil)
+	return readAsProxy(sections, err, release)
 }
 
-func readAsIdentity(text []byte) Reading {
-	certs, truncatedAt, err := linkerdDecode(text)
+func readAsIdentity(text []byte, known *Bundle) Reading {
+	certs, truncatedAt, err := linkerdDecode(text, known)
 	if err == nil && len(certs) == 0 {
 		err = errNoCertificates
 	}
@@ -66,7 +68,7 @@ var (
 // after the last block is an error, a block of another label ends the reading
 // without one. truncatedAt is the line of such a block when a certificate
 // stands behind it, else 0.
-func linkerdDecode(text []byte) (certs []*Certificate, truncatedAt int, err error) {
+func linkerdDecode(text []byte, known *Bundle) (certs []*Certificate, truncatedAt int, err error) {
 	rest := text
 	for len(rest) > 0 {
 		block, after := pem.Decode(rest)
@@ -75,17 +77,17 @@ func linkerdDecode(text []byte) (certs []*Certificate, truncatedAt int, err erro
 		}
 		if block.Type != pemCertificate {
 			if bytes.Contains(after, []byte(beginMark+pemCertificate+tailMark)) || len(certs) == 0 {
-				start := len(text) - len(after) - len(pem.EncodeToMemory(block))
-				truncatedAt = 1 + bytes.Count(text[:max(0, start)], []byte("\n"))
+				// pem.Decode does not say where the block began: it is the last
+				// BEGIN of that label in what was read.
+				from, read := len(text)-len(rest), text[:len(text)-len(after)]
+				start := from + max(0, bytes.LastIndex(read[from:], []byte(beginMark+block.Type+tailMark)))
+				truncatedAt = lineOf(text, start)
 			}
 			return certs, truncatedAt, nil
 		}
-		cert, err := newCertificate(block.Bytes, sha256.Sum256(block.Bytes))
-		if err != nil {
-			return certs, 0, errors.Unwrap(err)
-		}
-		if _, err := cert.X509(); err != nil {
-			return certs, 0, err
+		cert := oddCertificate(block.Bytes, known)
+		if cert.parseErr != nil {
+			return certs, 0, cert.parseErr
 		}
 		certs = append(certs, cert)
 		rest = after
@@ -93,8 +95,41 @@ func linkerdDecode(text []byte) (certs []*Certificate, truncatedAt int, err erro
 	return certs, 0, nil
 }
 
-func readAsProxy(text []byte, release Release) Reading {
-	sections, err := webpki.ReadPEM(text)
+// section is a CERTIFICATE block as proxies read it.
+type section struct {
+	cert *Certificate
+	line int
+}
+
+// readSections reads a text as the proxies' PEM reader does, which is the same
+// in all releases.
+func readSections(text []byte, known *Bundle) ([]section, error) {
+	found, err := webpki.ReadPEM(text)
+	if err != nil {
+		return nil, pemFault(err)
+	}
+	sections := make([]section, len(found))
+	for i, s := range found {
+		sections[i] = section{oddCertificate(s.DER, known), s.Line}
+	}
+	return sections, nil
+}
+
+// pemFault words a fault as rustls does, with its line and without the bytes of
+// the text, which may be those of a key.
+func pemFault(err error) error {
+	var fault *webpki.PEMError
+	if !errors.As(err, &fault) {
+		return err
+	}
+	reason, _, quoted := strings.Cut(fault.Reason, ": [")
+	if !quoted {
+		reason = fault.Reason
+	}
+	return fmt.Errorf("line %d: %s", fault.Line, reason)
+}
+
+func readAsProxy(sections []section, err error, release Release) Reading {
 	if err != nil {
 		return Reading{Err: err}
 	}
@@ -103,12 +138,11 @@ func readAsProxy(text []byte, release Release) Reading {
 	}
 	var r Reading
 	for _, s := range sections {
-		cert := oddCertificate(s.DER)
-		if _, err := webpki.ParseAnchor(s.DER, release); err != nil {
-			r.Skipped = append(r.Skipped, Skipped{cert, s.Line, err})
+		if _, err := webpki.ParseAnchor(s.cert.raw, release); err != nil {
+			r.Skipped = append(r.Skipped, Skipped{s.cert, s.line, err})
 			continue
 		}
-		r.Certificates = append(r.Certificates, cert)
+		r.Certificates = append(r.Certificates, s.cert)
 	}
 	if len(r.Certificates) == 0 {
 		r.Err = fmt.Errorf("no trust roots loaded: %w", r.Skipped[0].Reason)
@@ -117,40 +151,48 @@ func readAsProxy(text []byte, release Release) Reading {
 }
 
 // oddCertificate holds whatever a block held, even where no frame of a
-// certificate can be made out.
-func oddCertificate(der []byte) *Certificate {
+// certificate can be made out. It takes ownership of der.
+func oddCertificate(der []byte, known *Bundle) *Certificate {
 	fp := Fingerprint(sha256.Sum256(der))
-	if c, err := newCertificate(der, fp); err == nil {
-		return c
+	if known != nil {
+		if c := known.Get(fp); c != nil {
+			return c
+		}
 	}
-	return &Certificate{raw: der, fingerprint: fp, anchorID: anchorID(der), parseErr: errMalformed}
+	c, err := newCertificate(der, fp)
+	if err != nil {
+		return &Certificate{raw: der, fingerprint: fp, parseErr: errors.Unwrap(err), odd: &frame{}}
+	}
+	return c
 }
 
 // The text of linkerd2-proxy linkerd/meshtls/src/creds.rs.
 var errNoTrustRoots = errors.New("no trust roots in PEM file")
-
-var errMalformed = errors.New("malformed certificate")
 
 // ReadChain reads a chain as it is presented, first certificate first. It is
 // lenient, so that no certificate is too odd to be judged: blocks of other
 // labels and text around the blocks are passed over, and a block that Go
 // refuses is kept. It fails where proxies' PEM reader does.
 func ReadChain(text []byte) ([]*Certificate, error) {
-	sections, err := webpki.ReadPEM(text)
+	sections, err := readSections(text, nil)
 	if err != nil {
 		return nil, err
 	}
-	chain := make([]*Certificate, len(sections))
+	return certificatesOf(sections), nil
+}
+
+func certificatesOf(sections []section) []*Certificate {
+	certs := make([]*Certificate, len(sections))
 	for i, s := range sections {
-		chain[i] = oddCertificate(s.DER)
+		certs[i] = s.cert
 	}
-	return chain, nil
+	return certs
 }
 
 // ReadIssuer reads linkerd-identity's issuer file as linkerd-identity does
 // (linkerd2 pkg/tls, DecodePEMCrt).
 func ReadIssuer(text []byte) ([]*Certificate, error) {
-	certs, _, err := linkerdDecode(text)
+	certs, _, err := linkerdDecode(text, nil)
 	if err == nil && len(certs) == 0 {
 		err = errNoCertificates
 	}

@@ -61,7 +61,7 @@ func ReadSource(name string, data []byte) (*Source, error) {
 	if len(data) > MaxSourceSize {
 		return nil, fmt.Errorf("read %s: %w", name, ErrSourceTooLarge)
 	}
-	s := &Source{Name: name, Manifest: !startsBlock(data) && layout.IsManifest(data)}
+	s := &Source{Name: name, Manifest: layout.IsManifest(data)}
 	if !s.Manifest {
 		text := Text{PEM: data, From: name, Line: 1, Exact: true}
 		s.anchors, s.chains = []Text{text}, []Text{text}
@@ -69,7 +69,7 @@ func ReadSource(name string, data []byte) (*Source, error) {
 	}
 	m, err := layout.Read(data)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, fmt.Errorf("read %s: %w", name, hiddenError{err})
 	}
 	s.anchors, s.chains = s.texts(m.Anchors()), s.texts(m.Chains())
 	for _, n := range m.Notes {
@@ -82,26 +82,35 @@ func ReadSource(name string, data []byte) (*Source, error) {
 			level = LevelWarning
 		}
 		s.Notes = append(s.Notes, Finding{
-			Level: level, Code: CodeSourceNote, Message: n.Message,
-			Subject: fmt.Sprintf("%s line %d: %s", name, n.Line, strings.TrimSpace(n.Object.String()+" "+n.Field)),
+			Level: level, Code: CodeSourceNote, Message: printable(n.Message),
+			Subject: fmt.Sprintf("%s line %d: %s", name, n.Line, printable(strings.TrimSpace(n.Object.String()+" "+n.Field))),
 		})
 	}
 	return s, nil
 }
 
-// startsBlock tells a PEM file: inside a manifest no block begins at the start
-// of a line.
-func startsBlock(data []byte) bool {
-	return bytes.HasPrefix(data, []byte(beginMark)) || bytes.Contains(data, []byte("\n"+beginMark))
-}
-
+// texts takes over what was found. Identical texts share their memory, as they
+// do in the manifest: a thousand pods may refer to one large ConfigMap.
 func (s *Source) texts(found []layout.Text) []Text {
 	texts := make([]Text, len(found))
+	shared := make(map[string][]byte)
 	for i, t := range found {
-		texts[i] = Text{PEM: []byte(t.PEM), From: s.Name + ": " + t.From(), Line: t.Line, Exact: t.Exact}
+		text, ok := shared[t.PEM]
+		if !ok {
+			text = []byte(t.PEM)
+			shared[t.PEM] = text
+		}
+		texts[i] = Text{PEM: text, From: s.Name + ": " + printable(t.From()), Line: t.Line, Exact: t.Exact}
 	}
 	return texts
 }
+
+// hiddenError is an error whose text cannot steer a terminal: it may name
+// objects of a foreign manifest.
+type hiddenError struct{ err error }
+
+func (e hiddenError) Error() string { return printable(e.err.Error()) }
+func (e hiddenError) Unwrap() error { return e.err }
 
 // AnchorTexts returns the texts that anchors are taken from: what stores
 // anchors for the proxies, each copy by itself.
@@ -115,36 +124,21 @@ func (s *Source) ChainTexts() []Text { return slices.Clone(s.chains) }
 // strict, as Parse is; an error names the place and the line.
 func (s *Source) Anchors() (*Bundle, error) {
 	union := New()
-	parsed := make(map[string]*Bundle) // most pods carry the same text
-	for _, t := range s.anchors {
-		b, ok := parsed[string(t.PEM)]
-		if !ok {
-			var err error
-			if b, err = ParseKnown(t.PEM, union); err != nil {
-				return nil, s.wrap(t, err)
-			}
-			if s.Manifest && b.Len() == 0 {
-				return nil, fmt.Errorf("read %s: %s: %w in it", t.From, t.at(1), ErrNoCertificate)
-			}
-			parsed[string(t.PEM)] = b
+	for _, c := range s.copies(union) {
+		if bad := errorsOf(c.issues); len(bad) > 0 {
+			return nil, &SourceError{Text: c.Text, ParseError: &ParseError{Issues: bad}}
 		}
-		for _, c := range b.certs {
-			union.Add(c, t.From)
+		if s.Manifest && c.held.Len() == 0 {
+			return nil, fmt.Errorf("read %s: %s: %w in it", c.From, c.at(1), ErrNoCertificate)
+		}
+		for _, cert := range c.held.certs {
+			union.note(cert, c.places)
 		}
 	}
 	if union.Len() == 0 {
 		return nil, s.nothing("trust anchors")
 	}
 	return union, nil
-}
-
-// wrap gives a ParseError the place it is about, with lines of the source.
-func (s *Source) wrap(t Text, err error) error {
-	var bad *ParseError
-	if !errors.As(err, &bad) {
-		return fmt.Errorf("read %s: %w", t.From, err)
-	}
-	return &SourceError{Text: t, ParseError: bad}
 }
 
 // SourceError is a ParseError and the text of the source it is about.
@@ -190,7 +184,11 @@ func (s *Source) Chain() ([]*Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ReadChain(text.PEM)
+	chain, err := ReadChain(text.PEM)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", text.From, err)
+	}
+	return chain, nil
 }
 
 // ChainText returns the text of the one chain the source holds.
@@ -219,9 +217,13 @@ func (s *Source) ChainText() (Text, error) {
 // taking nothing of a text.
 func (s *Source) AnchorsAs(rules Rules) ([]*Certificate, error) {
 	var all []*Certificate
-	seen := New()
+	seen, read := New(), make(map[string]bool)
 	for i, t := range s.anchors {
-		certs, err := readAll(t.PEM, rules)
+		if read[string(t.PEM)] {
+			continue // most pods carry the same text
+		}
+		read[string(t.PEM)] = true
+		certs, err := readAll(t.PEM, rules, seen)
 		if err != nil {
 			if s.Manifest {
 				err = fmt.Errorf("%s: %w", t.From, err)
@@ -229,7 +231,7 @@ func (s *Source) AnchorsAs(rules Rules) ([]*Certificate, error) {
 			return nil, err
 		}
 		for _, c := range certs {
-			if fresh := seen.Add(c); fresh || i == 0 {
+			if fresh := seen.put(c); fresh || i == 0 {
 				all = append(all, c)
 			}
 		}
@@ -240,14 +242,14 @@ func (s *Source) AnchorsAs(rules Rules) ([]*Certificate, error) {
 	return all, nil
 }
 
-func readAll(text []byte, rules Rules) ([]*Certificate, error) {
+func readAll(text []byte, rules Rules, known *Bundle) ([]*Certificate, error) {
 	if rules == Identity {
-		r := readAsIdentity(text)
+		r := readAsIdentity(text, known)
 		return r.Certificates, r.Err
 	}
-	certs, err := ReadChain(text)
-	if err == nil && len(certs) == 0 {
+	sections, err := readSections(text, known)
+	if err == nil && len(sections) == 0 {
 		err = errNoTrustRoots
 	}
-	return certs, err
+	return certificatesOf(sections), err
 }

@@ -1,8 +1,6 @@
 package bundle
 
 import (
-	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -95,54 +93,61 @@ type Verdict struct {
 // Verify judges a chain against a trust set. It does no I/O, reads no clock and
 // ends within the verifiers' own budgets whatever the input.
 func Verify(q Query) Verdict {
-	if q.Rules == Identity {
-		return verifyIdentity(q)
-	}
-	return verifyProxy(q)
+	v, _ := newJudge(q)(q.At)
+	return v
 }
 
 // SoundUntil returns the last moment at which the chain still verifies, given
-// that it does at q.At: the latest end among the paths it has. The zero time
+// that it does at q.At: from the next second on it does not. The zero time
 // means that it does not verify at q.At. Ends of certificates are moments to
 // the second, as X.509 writes them.
+//
+// To a proxy an issuer that is its own anchor (a default install) never ends;
+// for an issuer alone the answer is then its own end, up to which
+// linkerd-identity signs leaves.
 func SoundUntil(q Query) time.Time {
-	if !Verify(q).OK {
+	judge := newJudge(q)
+	v, end := judge(q.At)
+	if !v.OK {
 		return time.Time{}
 	}
-	var ends []time.Time
-	for _, c := range slices.Concat(q.Chain, q.Issuer, q.Anchors) {
-		if _, end := c.Validity(); !end.Before(q.At) {
-			ends = append(ends, end)
-		}
-	}
-	slices.SortFunc(ends, time.Time.Compare)
-	for _, end := range slices.Compact(ends) {
-		q.At = end.Add(time.Second)
-		if !Verify(q).OK {
+	// A path that verified goes on to verify until the first of its
+	// certificates ends; then another may be left.
+	for {
+		v, next := judge(end.Add(time.Second))
+		if !v.OK || !next.After(end) {
 			return end
 		}
+		end = next
 	}
-	return time.Time{} // not reached: a chain does not outlive all its certificates
+}
+
+// judge answers a query for one moment. Beside a verdict that is OK stands the
+// end of what it rests on: until then it cannot change.
+type judge func(at time.Time) (Verdict, time.Time)
+
+// newJudge does all that does not depend on the moment.
+func newJudge(q Query) judge {
+	if q.Rules == Identity {
+		return identityJudge(q)
+	}
+	return proxyJudge(q)
+}
+
+// earliestEnd is the first moment at which one of the certificates ends.
+func earliestEnd(certs []*Certificate) (first time.Time) {
+	for _, c := range certs {
+		if _, end := c.Validity(); first.IsZero() || end.Before(first) {
+			first = end
+		}
+	}
+	return first
 }
 
 func pathText(path []*Certificate) string {
 	names := make([]string, len(path))
 	for i, c := range path {
-		names[i] = c.Subject()
+		names[i] = clip(c.Subject(), 120)
 	}
 	return strings.Join(names, " <- ")
-}
-
-func subjectsOf(certs []*Certificate) string {
-	const most = 4
-	var names []string
-	for _, c := range certs {
-		if s := c.String(); !slices.Contains(names, s) {
-			names = append(names, s)
-		}
-	}
-	if n := len(names); n > most {
-		names = append(names[:most], fmt.Sprintf("and %d more", n-most))
-	}
-	return strings.Join(names, ", ")
 }

@@ -1,4 +1,3 @@
-// Package docs holds the project's pages. Its test runs what they show.
 package docs
 
 import (

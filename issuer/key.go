@@ -59,7 +59,7 @@ func EncodeKey(key crypto.Signer, passphrase Passphrase) ([]byte, error) {
 			return nil, err
 		}
 		block.Type = "ENCRYPTED PRIVATE KEY"
-		if block.Bytes, err = encryptPKCS8(der, secret); err != nil {
+		if block.Bytes, err = encryptPKCS8(rand.Reader, der, secret); err != nil {
 			return nil, fmt.Errorf("encrypt the key: %w", err)
 		}
 	}
@@ -97,11 +97,10 @@ func ParseKey(text []byte, passphrase Passphrase) (crypto.Signer, error) {
 // keyDER decrypts the block where needed.
 func keyDER(block *pem.Block, passphrase Passphrase) (der []byte, encrypted bool, err error) {
 	legacy := strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED")
-	var d *decryption
 	switch {
 	case legacy:
 	case block.Type == "ENCRYPTED PRIVATE KEY":
-		if d, err = judgeEncryption(block.Bytes); err != nil {
+		if err := judgeEncryption(block.Bytes); err != nil {
 			return nil, true, err
 		}
 	default:
@@ -114,8 +113,8 @@ func keyDER(block *pem.Block, passphrase Passphrase) (der []byte, encrypted bool
 	if err != nil {
 		return nil, true, err
 	}
-	if d != nil {
-		der, err = d.open(secret)
+	if !legacy {
+		der, err = decryptPKCS8(block.Bytes, secret)
 		return der, true, err
 	}
 	//lint:ignore SA1019 old keys are encrypted so; none is written so

@@ -50,6 +50,13 @@ func OpenKey(ref string, opts OpenKeyOptions) (crypto.Signer, []Warning, error) 
 // kmsSchemes are those of go.step.sm/crypto v0.91.1, kms/apiv1.
 var kmsSchemes = []string{"softkms", "pkcs11", "awskms", "cloudkms", "azurekms", "tpmkms", "yubikey", "sshagentkms", "capi", "mackms", "kms"}
 
+// IsKMS reports whether ref names a key in a key management system, built in or
+// not, rather than a file.
+func IsKMS(ref string) bool {
+	_, ok := kmsScheme(ref)
+	return ok
+}
+
 func kmsScheme(ref string) (string, bool) {
 	scheme, _, ok := strings.Cut(ref, ":")
 	scheme = strings.ToLower(scheme)

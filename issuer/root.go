@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -94,13 +95,16 @@ type ReissueOptions struct {
 // number or at another certificate.
 //
 // Errors: ErrNotCA, ErrKeyMismatch, ErrUnsupportedKey, ErrValidity. Warnings:
-// WarnPathLen where the limit, kept, stands in the way of a hand-over;
+// WarnNotRoot where another CA had signed it; WarnPathLen where the limit, kept, stands in the way of a hand-over;
 // WarnUnusualKey.
 func Reissue(old *x509.Certificate, key crypto.Signer, now time.Time, opts ReissueOptions) (*Signed, error) {
 	var f findings
 	judgeSigner(&f, old, key, now, signerRules{anyDate: true, allowUnusual: true, anyPathLen: true})
 	if err := f.err(); err != nil {
 		return nil, fmt.Errorf("reissue a root: %w", err)
+	}
+	if !bytes.Equal(old.RawSubject, old.RawIssuer) {
+		f.warn(WarnNotRoot, "%s was signed by %s; the reissued one is a root, signed by itself", describe(old), quote(old.Issuer.String()))
 	}
 	if n, limited := pathLen(old); limited && n < 2 {
 		f.warn(WarnPathLen, "%s allows %d CA certificates below it, and a hand-over needs 2 in the eyes of strict verifiers", describe(old), n)

@@ -234,3 +234,14 @@ func TestReissueAgainAndAgain(t *testing.T) {
 		}
 	})
 }
+
+func TestReissueSaysWhereItMakesARoot(t *testing.T) {
+	lab := testca.New(now)
+	root := lab.Root("root")
+	x := root.CrossSignedBy(lab.Root("old"))
+	signed, err := issuer.Reissue(x.Certificate, root.Key, now, issuer.ReissueOptions{})
+	require.NoError(t, err)
+	require.Equal(t, "not-a-root", codes(signed.Warnings))
+	require.Contains(t, signed.Warnings[0].Message, `signed by "CN=old"`)
+	require.NoError(t, signed.Certificate.CheckSignatureFrom(signed.Certificate))
+}

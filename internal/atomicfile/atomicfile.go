@@ -103,6 +103,10 @@ func (g *Group) Commit() (err error) {
 			if info.IsDir() {
 				return &fs.PathError{Op: "write", Path: f.path, Err: syscall.EISDIR}
 			}
+			// A rename would put a file in the place of a device.
+			if !info.Mode().IsRegular() && info.Mode().Type() != fs.ModeSymlink {
+				return &fs.PathError{Op: "write", Path: f.path, Err: errNotRegular}
+			}
 			if !f.opts.Force {
 				return &fs.PathError{Op: "write", Path: f.path, Err: fs.ErrExist}
 			}
@@ -130,11 +134,27 @@ func (g *Group) Commit() (err error) {
 	return nil
 }
 
+var errNotRegular = errors.New("not a regular file")
+
+// why takes the temporary name, which says nothing to the user, out of an error
+// of the file system.
+func why(err error) error {
+	var onPath *fs.PathError
+	var onLink *os.LinkError
+	switch {
+	case errors.As(err, &onPath):
+		return onPath.Err
+	case errors.As(err, &onLink):
+		return onLink.Err
+	}
+	return err
+}
+
 // stage writes the temporary file.
 func (g *Group) stage(f *file) error {
 	out, err := createBeside(f.path, "tmp", f.opts.Mode)
 	if err != nil {
-		return fmt.Errorf("write %s: %w", f.path, err)
+		return fmt.Errorf("write %s: %w", f.path, why(err))
 	}
 	f.temp = out.Name()
 	err = g.ops.write(out, f.data)
@@ -145,7 +165,7 @@ func (g *Group) stage(f *file) error {
 		err = closeErr
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", f.path, err)
+		return fmt.Errorf("write %s: %w", f.path, why(err))
 	}
 	return nil
 }
@@ -157,7 +177,7 @@ func (g *Group) place(f *file) error {
 			return fmt.Errorf("write %s: keep the old file until the new one stands: %w", f.path, err)
 		}
 		if err := g.ops.rename(f.temp, f.path); err != nil {
-			return fmt.Errorf("write %s: %w", f.path, err)
+			return fmt.Errorf("write %s: %w", f.path, why(err))
 		}
 		f.temp, f.placed = "", true
 		return nil
@@ -170,7 +190,7 @@ func (g *Group) place(f *file) error {
 	case errors.Is(err, fs.ErrExist):
 		return &fs.PathError{Op: "write", Path: f.path, Err: fs.ErrExist}
 	case !noHardLinks(err):
-		return fmt.Errorf("write %s: %w", f.path, err)
+		return fmt.Errorf("write %s: %w", f.path, why(err))
 	}
 	// A file system without hard links: claim the name with an empty file,
 	// which only one writer can, and replace that.

@@ -5,21 +5,26 @@
 //
 //   - Results go to standard output; everything else, progress and findings of
 //     commands whose result is a file among it, to standard error.
-//   - A terminal gets colour, a pipe does not; NO_COLOR is honoured.
+//   - A terminal gets colour, a pipe does not; NO_COLOR is honoured. What comes
+//     out of certificates and manifests cannot steer the terminal.
 //   - An error is one line, "windlass: what failed: why", then lines that begin
-//     with "hint: ". With -o json it is a JSON object on standard error.
+//     with "hint: ". With -o json it is a JSON object on standard error, and
+//     nothing else is there.
 //   - Exit codes are those of type ExitCode.
 //   - No command leaves a half-written file, or overwrites one without --force.
 package cli
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"io"
+	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/windlass-mesh/windlass/issuer"
 )
 
 // Env is what the command line takes from the world around it.
@@ -30,7 +35,7 @@ type Env struct {
 	Getenv func(string) string
 	// Now is the clock.
 	Now func() time.Time
-	// Rand is the source of keys and serial numbers.
+	// Rand is the source of serial numbers; keys are drawn from the system's.
 	Rand io.Reader
 	// StdoutIsTerminal and StderrIsTerminal switch colour on.
 	StdoutIsTerminal, StderrIsTerminal bool
@@ -52,26 +57,59 @@ const (
 	ExitPending  ExitCode = 5 // not finished: running again carries on
 )
 
-// app carries the environment and the flags that all commands share.
+// app is one command line being carried out.
 type app struct {
 	Env
-	output string // text, json or yaml
+	ctx      context.Context // of this one command line; an app does not outlive it
+	args     []string
+	output   string // text, json or yaml
+	begun    bool   // the command line was found sound, and its command runs
+	warnings []issuer.Warning
 }
 
 // Run carries out one command line, without the program's name, and returns
-// its exit code.
-func Run(ctx context.Context, args []string, env Env) ExitCode {
-	a := &app{Env: env, output: "text"}
+// its exit code. When ctx ends, a command that waits for input fails; one that
+// is about to write its files still does.
+func Run(ctx context.Context, args []string, env Env) (code ExitCode) {
+	out := &resultWriter{Writer: env.Stdout}
+	env.Stdout = out
+	a := &app{Env: env, ctx: ctx, args: args, output: "text"}
 	root := a.rootCommand()
+	defer func() {
+		// Go's own exit code for a panic is 2, which is for wrong command lines.
+		if v := recover(); v != nil {
+			a.begun = true
+			code = a.fail(root, withHints(fmt.Errorf("internal error: %v", v), "this is a bug in windlass; please report it"))
+			if a.output == "text" {
+				_, _ = a.Stderr.Write(debug.Stack())
+			}
+		}
+	}()
 	root.SetArgs(args)
-	root.SetIn(env.Stdin)
-	root.SetOut(env.Stdout)
-	root.SetErr(env.Stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil && out.err != nil { // help, say, whose writer does not look
+		a.begun = true
+		err = out.err
+	}
 	if err == nil {
 		return ExitOK
 	}
-	return a.fail(err)
+	return a.fail(cmd, err)
+}
+
+// resultWriter says what failed, also for those who write and do not look.
+type resultWriter struct {
+	io.Writer
+	err error
+}
+
+func (w *resultWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	if err != nil {
+		err = fmt.Errorf("write the result: %w", err)
+		w.err = err
+	}
+	return n, err
 }
 
 func (a *app) rootCommand() *cobra.Command {
@@ -86,69 +124,35 @@ Exit codes: 0 done or well, 1 failed, 2 wrong command line, 3 the answer is no,
 4 well but expiring within --fail-within, 5 not finished.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			switch a.output {
-			case "text", "json", "yaml":
-				return nil
-			}
-			bad := a.output
-			a.output = "text"
-			return usagef("unknown output format %q: use text, json or yaml", bad)
-		},
 	}
+	root.SetIn(a.Stdin)
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
 	// The long name is not --output, which is the directory of `rotate`.
-	root.PersistentFlags().StringVarP(&a.output, "format", "o", "text", "output format: text, json or yaml")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return withHints(usageError{err}, "see `"+cmd.CommandPath()+" --help`")
+	root.PersistentFlags().VarP(&enumFlag{&a.output, []string{"text", "json", "yaml"}}, "format", "o", "output format")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		// Flags behind the wrong one were not read.
+		if a.output == "text" {
+			a.output = formatIn(a.args)
+		}
+		return err
 	})
 	root.AddCommand(a.rootCmd(), a.issuerCmd(), a.bundleCmd(), a.versionCmd())
+	root.SetHelpCommand(helpCmd())
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
-		requireSubcommand(c)
+		if c.Name() == "completion" {
+			for _, shell := range c.Commands() {
+				shell.Example = example(shell.CommandPath())
+			}
+		}
 	}
+	a.prepare(root)
 	return root
-}
-
-// requireSubcommand makes a noun without a verb show its help, and one with a
-// wrong verb an error: cobra alone would call both a success.
-func requireSubcommand(c *cobra.Command) {
-	if !c.HasSubCommands() || c.RunE != nil || c.Run != nil {
-		return
-	}
-	c.Args = cobra.ArbitraryArgs
-	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return cmd.Help()
-		}
-		err := usagef("unknown command %q for %q", args[0], cmd.CommandPath())
-		hints := []string{"see `" + cmd.CommandPath() + " --help`"}
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			hints = append([]string{"did you mean `" + cmd.CommandPath() + " " + near[0] + "`?"}, hints...)
-		}
-		return withHints(err, hints...)
-	}
-}
-
-// args wraps cobra's check of positional arguments so that a violation is a
-// usage error.
-func args(check cobra.PositionalArgs, what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return withHints(usagef("%s: %s", cmd.CommandPath(), what), "see `"+cmd.CommandPath()+" --help`")
-		}
-		return nil
-	}
 }
 
 // example joins lines so that each stands indented in the help.
 func example(lines ...string) string {
 	return "  " + strings.Join(lines, "\n  ")
-}
-
-func isUsage(err error) bool {
-	var u usageError
-	return errors.As(err, &u) || strings.HasPrefix(err.Error(), "unknown command") ||
-		strings.HasPrefix(err.Error(), "required flag(s)") || strings.HasPrefix(err.Error(), "if any flags in the group") ||
-		strings.HasPrefix(err.Error(), "at least one of the flags in the group")
 }

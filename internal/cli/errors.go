@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/spf13/cobra"
 )
 
-// usageError is a wrong command line.
+// usageError is a wrong command line that only the command itself can tell.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
@@ -37,21 +39,21 @@ type answer ExitCode
 
 func (a answer) Error() string { return fmt.Sprintf("exit code %d", int(a)) }
 
-// fail reports err and returns the exit code for it.
-func (a *app) fail(err error) ExitCode {
+// fail reports err, with which cmd ended, and returns the exit code for it.
+func (a *app) fail(cmd *cobra.Command, err error) ExitCode {
 	var done answer
 	if errors.As(err, &done) {
 		return ExitCode(done)
 	}
-	code := ExitFailed
-	if isUsage(err) {
-		code = ExitUsage
+	code, message, hints := ExitFailed, err.Error(), hintsOf(err)
+	var usage usageError
+	if !a.begun || errors.As(err, &usage) {
+		code, message = ExitUsage, wording(message)
+		if len(hints) == 0 {
+			hints = []string{"see `" + cmd.CommandPath() + " --help`"}
+		}
 	}
-	hints := hintsOf(err)
-	if code == ExitUsage && len(hints) == 0 {
-		hints = []string{"see `windlass --help`"}
-	}
-	message := oneLine(err.Error())
+	message = oneLine(message)
 	if a.output == "json" {
 		report := struct {
 			Error string   `json:"error"`
@@ -64,9 +66,9 @@ func (a *app) fail(err error) ExitCode {
 		_ = enc.Encode(report)
 		return code
 	}
-	fmt.Fprintf(a.Stderr, "%s %s\n", a.errStyle().bad("windlass:"), message)
+	fmt.Fprintf(a.Stderr, "%s %s\n", a.errStyle().bad("windlass:"), visible(message))
 	for _, h := range hints {
-		fmt.Fprintf(a.Stderr, "hint: %s\n", oneLine(h))
+		fmt.Fprintf(a.Stderr, "hint: %s\n", visible(oneLine(h)))
 	}
 	return code
 }

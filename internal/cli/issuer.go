@@ -26,26 +26,27 @@ and ` + "`sign`" + ` where the root's key is; no key ever travels.`,
 
 // issuerFlags are the flags that create, request and sign share.
 type issuerFlags struct {
-	opts               issuer.IntermediateOptions
-	validity, backdate durationFlag
-	crossSigned        string
+	opts        issuer.IntermediateOptions
+	validity    durationFlag
+	backdate    backdateFlag
+	crossSigned string
 }
 
 func (f *issuerFlags) addName(c *cobra.Command) {
 	fl := c.Flags()
-	fl.StringVar(&f.opts.TrustDomain, "trust-domain", issuer.DefaultTrustDomain, "trust domain of the mesh")
-	fl.StringVar(&f.opts.Namespace, "linkerd-namespace", issuer.DefaultNamespace, "namespace of Linkerd's control plane")
-	fl.StringVar(&f.opts.CommonName, "name", "", "common name (default identity.<namespace>.<trust domain>)")
+	fl.StringVar(&f.opts.TrustDomain, "trust-domain", issuer.DefaultTrustDomain, "trust `DOMAIN` of the mesh")
+	fl.StringVar(&f.opts.Namespace, "linkerd-namespace", issuer.DefaultNamespace, "`NAMESPACE` of Linkerd's control plane")
+	fl.StringVar(&f.opts.CommonName, "name", "", "common `NAME` (default identity.<namespace>.<trust domain>)")
 }
 
 func (f *issuerFlags) addSigning(c *cobra.Command) {
 	fl := c.Flags()
 	f.validity.d, f.backdate.d = issuer.DefaultIssuerValidity, issuer.DefaultBackdate
 	fl.Var(&f.validity, "validity", "how long it is valid, such as 8760h or 365d; cut at the root's end")
-	fl.Var(&f.backdate, "backdate", "how long ago the validity begins")
+	fl.Var(&f.backdate, "backdate", "how long ago the validity begins; 0 is now")
 	fl.BoolVar(&f.opts.AllowPathLen, "allow-path-len", false, "sign although the root's path length limit is 0")
-	fl.BoolVar(&f.opts.AllowUnusual, "allow-unusual-key", false, "sign with a root that proxies take and `linkerd check` refuses")
-	fl.StringVar(&f.crossSigned, "cross-signed", "", "PEM file of cross-signed roots to append, for peers that trust only the old root")
+	fl.BoolVar(&f.opts.AllowUnusual, "allow-unusual-key", false, "sign with a root that proxies take and linkerd check refuses")
+	fl.StringVar(&f.crossSigned, "cross-signed", "", "PEM `FILE` of cross-signed roots to append, for peers that trust only the old root")
 }
 
 // chain puts the issuer and the cross-signed roots together as text.
@@ -53,7 +54,11 @@ func (f *issuerFlags) chain(a *app, signed *issuer.Signed) (text []byte, ends ti
 	if f.crossSigned == "" {
 		return issuer.EncodePEM(signed.Certificate), signed.Certificate.NotAfter, nil
 	}
-	above, err := a.readIssuer(f.crossSigned)
+	certs, err := a.readIssuer(f.crossSigned)
+	if err != nil {
+		return nil, ends, err
+	}
+	above, err := parsed(certs)
 	if err != nil {
 		return nil, ends, err
 	}
@@ -63,7 +68,8 @@ func (f *issuerFlags) chain(a *app, signed *issuer.Signed) (text []byte, ends ti
 	}
 	now := a.Now()
 	if !chain.NotAfter.After(now) {
-		return nil, ends, fmt.Errorf("put a chain together: %s ended on %s: %w", mustCertificate(chain.EndsFirst), chain.NotAfter.UTC().Format(time.DateOnly), issuer.ErrExpired)
+		return nil, ends, withHints(fmt.Errorf("put a chain together: %s ended on %s: %w", mustCertificate(chain.EndsFirst), chain.NotAfter.UTC().Format(time.DateOnly), issuer.ErrExpired),
+			"`windlass root cross-sign` makes a new one; nothing was written")
 	}
 	return chain.PEM(), chain.NotAfter, nil
 }
@@ -72,7 +78,7 @@ func (a *app) issuerCreateCmd() *cobra.Command {
 	var (
 		f            issuerFlags
 		root, out    string
-		force        bool
+		files        outputs
 		rootKey, key keyFlags
 	)
 	c := &cobra.Command{
@@ -86,9 +92,12 @@ The issuer's key has to be in clear for Linkerd to read it.`,
 		Example: example(
 			"windlass issuer create --root ca.crt --root-key ca.key --out-cert issuer.crt --out-key issuer.key",
 			"windlass issuer create --root ca-new.crt --root-key ca-new.key --cross-signed cross-signed.crt --out-cert issuer.crt --out-key issuer.key"),
-		Args: args(cobra.NoArgs, "takes no arguments"),
-		RunE: func(*cobra.Command, []string) error {
-			if err := refuseExisting(force, key.ref, out); err != nil {
+		Args: args(cobra.NoArgs, "it takes no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := key.checkNew(); err != nil {
+				return err
+			}
+			if err := files.check([]string{key.ref, out}, append(rootKey.secrets(), key.secrets()...)...); err != nil {
 				return err
 			}
 			by, err := a.readOne("root", root)
@@ -106,27 +115,27 @@ The issuer's key has to be in clear for Linkerd to read it.`,
 			f.opts.Validity, f.opts.Backdate, f.opts.Rand = f.validity.d, f.backdate.d, a.Rand
 			signed, err := issuer.Intermediate(signer.Public(), by, byKey, a.Now(), f.opts)
 			if err != nil {
-				return explainIssuer(err)
+				return explainIssuer(cmd, err)
 			}
 			text, ends, err := f.chain(a, signed)
 			if err != nil {
 				return err
 			}
-			if err := commit(force, output{key.ref, keyText, 0o600}, output{out, text, 0o644}); err != nil {
+			if err := files.commit(file{key.ref, keyText, 0o600}, file{out, text, 0o644}); err != nil {
 				return err
 			}
-			return a.made("issuer", signed.Certificate, signed.Warnings, ends, [2]string{"certificate", out}, [2]string{"key", key.keyNote()})
+			return a.made("issuer", signed.Certificate, signed.Warnings, ends, madeFile{"certificate", out, ""}, madeFile{"key", key.ref, key.note()})
 		},
 	}
 	f.addName(c)
 	f.addSigning(c)
 	fl := c.Flags()
-	fl.StringVar(&root, "root", "", "the root (SOURCE that holds one certificate)")
-	fl.StringVar(&out, "out-cert", "", "file for the issuer's certificate or chain")
+	fl.StringVar(&root, "root", "", "the root (`SOURCE` that holds one certificate)")
+	fl.StringVar(&out, "out-cert", "", "`FILE` for the issuer's certificate or chain")
 	fl.BoolVar(&f.opts.ExactName, "exact-name", false, "use the common name as the whole subject, without a key id beside it")
-	fl.BoolVar(&force, "force", false, "overwrite the files")
-	rootKey.add(c, "root-key", "the root's private key: FILE or KMS URI", false)
-	key.add(c, "out-key", "file for the issuer's private key", true)
+	fl.BoolVar(&files.force, "force", false, "overwrite the files")
+	rootKey.add(c, "root-key", "the root's private key: `FILE` or KMS URI", false)
+	key.add(c, "out-key", "`FILE` for the issuer's private key", true)
 	_ = c.MarkFlagRequired("root")
 	_ = c.MarkFlagRequired("out-cert")
 	return c
@@ -136,7 +145,7 @@ func (a *app) issuerRequestCmd() *cobra.Command {
 	var (
 		f     issuerFlags
 		out   string
-		force bool
+		files outputs
 		key   keyFlags
 	)
 	c := &cobra.Command{
@@ -144,9 +153,12 @@ func (a *app) issuerRequestCmd() *cobra.Command {
 		Short:   "Make an issuer's key and a request for its certificate",
 		Long:    "Make an issuer's key and a certificate request, where that key is to stay. The root's\nholder answers it with `windlass issuer sign`.",
 		Example: example("windlass issuer request --out-csr issuer.csr --out-key issuer.key"),
-		Args:    args(cobra.NoArgs, "takes no arguments"),
-		RunE: func(*cobra.Command, []string) error {
-			if err := refuseExisting(force, key.ref, out); err != nil {
+		Args:    args(cobra.NoArgs, "it takes no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := key.checkNew(); err != nil {
+				return err
+			}
+			if err := files.check([]string{key.ref, out}, key.secrets()...); err != nil {
 				return err
 			}
 			signer, keyText, err := key.newKey(a)
@@ -158,28 +170,33 @@ func (a *app) issuerRequestCmd() *cobra.Command {
 				ExactName: f.opts.ExactName, Rand: a.Rand,
 			})
 			if err != nil {
-				return explainIssuer(err)
+				return explainIssuer(cmd, err)
 			}
-			if err := commit(force, output{key.ref, keyText, 0o600}, output{out, csr, 0o644}); err != nil {
+			if err := files.commit(file{key.ref, keyText, 0o600}, file{out, csr, 0o644}); err != nil {
 				return err
 			}
-			return a.print(struct {
+			paths := []string{out, key.ref}
+			err = a.print(struct {
 				Files []string `json:"files"`
-			}{[]string{out, key.ref}}, func(w io.Writer) error {
+			}{paths}, func(w io.Writer) error {
 				return table(w, nil, []row{
 					{cells: []string{"request", out}},
-					{cells: []string{"key", key.keyNote()}},
+					{cells: []string{"key", key.ref + key.note()}},
 					{cells: []string{"next", "windlass issuer sign --csr " + out + ", where the root's key is"}},
 				})
 			})
+			if err != nil {
+				return written(err, paths...)
+			}
+			return nil
 		},
 	}
 	f.addName(c)
 	fl := c.Flags()
-	fl.StringVar(&out, "out-csr", "", "file for the request")
+	fl.StringVar(&out, "out-csr", "", "`FILE` for the request")
 	fl.BoolVar(&f.opts.ExactName, "exact-name", false, "use the common name as the whole subject, without a key id beside it")
-	fl.BoolVar(&force, "force", false, "overwrite the files")
-	key.add(c, "out-key", "file for the issuer's private key", true)
+	fl.BoolVar(&files.force, "force", false, "overwrite the files")
+	key.add(c, "out-key", "`FILE` for the issuer's private key", true)
 	_ = c.MarkFlagRequired("out-csr")
 	return c
 }
@@ -188,7 +205,7 @@ func (a *app) issuerSignCmd() *cobra.Command {
 	var (
 		f              issuerFlags
 		csr, root, out string
-		force          bool
+		files          outputs
 		rootKey        keyFlags
 	)
 	c := &cobra.Command{
@@ -198,9 +215,9 @@ func (a *app) issuerSignCmd() *cobra.Command {
 signature is checked, its key and subject are judged, and nothing else is taken
 from it.`,
 		Example: example("windlass issuer sign --csr issuer.csr --root ca.crt --root-key ca.key --out-cert issuer.crt"),
-		Args:    args(cobra.NoArgs, "takes no arguments"),
-		RunE: func(*cobra.Command, []string) error {
-			if err := refuseExisting(force, out); err != nil {
+		Args:    args(cobra.NoArgs, "it takes no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := files.check([]string{out}, rootKey.secrets()...); err != nil {
 				return err
 			}
 			request, name, err := a.readData(csr)
@@ -218,26 +235,26 @@ from it.`,
 			f.opts.Validity, f.opts.Backdate, f.opts.Rand = f.validity.d, f.backdate.d, a.Rand
 			signed, err := issuer.SignRequest(request, by, byKey, a.Now(), f.opts)
 			if err != nil {
-				return explainIssuer(fmt.Errorf("%s: %w", name, err))
+				return explainIssuer(cmd, fmt.Errorf("%s: %w", name, err))
 			}
 			text, ends, err := f.chain(a, signed)
 			if err != nil {
 				return err
 			}
-			if err := commit(force, output{out, text, 0o644}); err != nil {
+			if err := files.commit(file{out, text, 0o644}); err != nil {
 				return err
 			}
-			return a.made("issuer", signed.Certificate, signed.Warnings, ends, [2]string{"certificate", out})
+			return a.made("issuer", signed.Certificate, signed.Warnings, ends, madeFile{"certificate", out, ""})
 		},
 	}
 	f.addName(c)
 	f.addSigning(c)
 	fl := c.Flags()
-	fl.StringVar(&csr, "csr", "", "the request (PEM or DER file, or -)")
-	fl.StringVar(&root, "root", "", "the root (SOURCE that holds one certificate)")
-	fl.StringVar(&out, "out-cert", "", "file for the issuer's certificate or chain")
-	fl.BoolVar(&force, "force", false, "overwrite the file")
-	rootKey.add(c, "root-key", "the root's private key: FILE or KMS URI", false)
+	fl.StringVar(&csr, "csr", "", "the request (PEM or DER `FILE`, or -)")
+	fl.StringVar(&root, "root", "", "the root (`SOURCE` that holds one certificate)")
+	fl.StringVar(&out, "out-cert", "", "`FILE` for the issuer's certificate or chain")
+	fl.BoolVar(&files.force, "force", false, "overwrite the file")
+	rootKey.add(c, "root-key", "the root's private key: `FILE` or KMS URI", false)
 	for _, n := range []string{"csr", "root", "out-cert"} {
 		_ = c.MarkFlagRequired(n)
 	}

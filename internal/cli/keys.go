@@ -3,16 +3,13 @@ package cli
 import (
 	"bytes"
 	"crypto"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"github.com/windlass-mesh/windlass/bundle"
-	"github.com/windlass-mesh/windlass/internal/atomicfile"
 	"github.com/windlass-mesh/windlass/issuer"
 )
 
@@ -22,15 +19,16 @@ type keyFlags struct {
 	flag              string // name of the flag, such as "root-key"
 	ref               string // FILE or KMS URI
 	passFile, passEnv string
+	fresh             bool // the key is yet to be made
 	ask               bool // of a new key: ask for the passphrase at the terminal
 }
 
 func (k *keyFlags) add(c *cobra.Command, flag, usage string, fresh bool) {
-	k.flag = flag
+	k.flag, k.fresh = flag, fresh
 	fl := c.Flags()
 	fl.StringVar(&k.ref, flag, "", usage)
-	fl.StringVar(&k.passFile, flag+"-passphrase-file", "", "file with the passphrase of --"+flag+" (one final newline is not part of it)")
-	fl.StringVar(&k.passEnv, flag+"-passphrase-env", "", "environment variable with the passphrase of --"+flag)
+	fl.StringVar(&k.passFile, flag+"-passphrase-file", "", "`FILE` with the passphrase of --"+flag+" (one final newline is not part of it)")
+	fl.StringVar(&k.passEnv, flag+"-passphrase-env", "", "environment `VARIABLE` with the passphrase of --"+flag)
 	exclusive := []string{flag + "-passphrase-file", flag + "-passphrase-env"}
 	if fresh {
 		fl.BoolVar(&k.ask, flag+"-passphrase-ask", false, "ask for the passphrase of --"+flag+" at the terminal")
@@ -61,11 +59,14 @@ func (k *keyFlags) given(a *app) issuer.Passphrase {
 func (k *keyFlags) open(a *app) (crypto.Signer, error) {
 	pass := k.given(a)
 	if pass == nil && a.AskPassphrase != nil {
-		pass = func() ([]byte, error) { return a.AskPassphrase("passphrase of " + k.ref + ": ") }
+		pass = func() ([]byte, error) { return a.AskPassphrase("passphrase of " + visible(k.ref) + ": ") }
 	}
 	key, warnings, err := issuer.OpenKey(k.ref, issuer.OpenKeyOptions{Passphrase: pass})
+	if err != nil {
+		return nil, k.explain(err)
+	}
 	a.warn(warnings)
-	return key, k.explain(err)
+	return key, nil
 }
 
 // passphrase returns what a new key is to be encrypted with, nil for in clear.
@@ -78,7 +79,7 @@ func (k *keyFlags) passphrase(a *app) (issuer.Passphrase, error) {
 			"use --"+k.flag+"-passphrase-file or --"+k.flag+"-passphrase-env")
 	}
 	return func() ([]byte, error) {
-		first, err := a.AskPassphrase("new passphrase of " + k.ref + ": ")
+		first, err := a.AskPassphrase("new passphrase of " + visible(k.ref) + ": ")
 		if err != nil {
 			return nil, err
 		}
@@ -94,95 +95,52 @@ func (k *keyFlags) passphrase(a *app) (issuer.Passphrase, error) {
 }
 
 func (k *keyFlags) explain(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, issuer.ErrPassphraseRequired):
-		return withHints(err, "give it with --"+k.flag+"-passphrase-file or --"+k.flag+"-passphrase-env")
-	case errors.Is(err, issuer.ErrKMS):
-		return withHints(err, "this build reads keys from files only; for an offline root see `windlass issuer request` and `windlass issuer sign`")
-	case errors.Is(err, issuer.ErrEmptyPassphrase):
-		return withHints(err, "an empty passphrase would leave the key in clear; leave the flag out if that is what you want")
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist):
-		return fileErrorHint(err)
+	passphrase := "--" + k.flag + "-passphrase-file or --" + k.flag + "-passphrase-env"
+	hints := []struct {
+		is   error
+		hint string
+	}{
+		{issuer.ErrPassphraseRequired, "give it with " + passphrase},
+		{issuer.ErrWrongPassphrase, "check " + passphrase + ": spaces count, and one final newline of a file is not part of it"},
+		{issuer.ErrEmptyPassphrase, "an empty passphrase protects nothing; for a key in clear leave " + passphrase + " out"},
+		{issuer.ErrKMS, "this build reads and writes keys as files only; for an offline root see `windlass issuer request` and `windlass issuer sign`"},
+		{issuer.ErrNotKey, "--" + k.flag + " wants a file with one private key in PEM (PKCS#8, SEC 1 or PKCS#1)"},
+		{fs.ErrNotExist, "check the path; nothing was written"},
+		{fs.ErrPermission, "check who may read it; nothing was written"},
+		{syscall.EISDIR, "name the file in it; nothing was written"},
+	}
+	for _, h := range hints {
+		if errors.Is(err, h.is) {
+			return withHints(err, h.hint)
+		}
 	}
 	return err
 }
 
-func fileErrorHint(err error) error {
-	if errors.Is(err, fs.ErrExist) {
-		return withHints(err, "--force overwrites it; a key that is overwritten is lost")
-	}
-	return withHints(err, "check the path; nothing was written")
-}
-
+// warn reports warnings: at once to people, with the result to programs.
 func (a *app) warn(warnings []issuer.Warning) {
+	if a.output != "text" {
+		a.warnings = append(a.warnings, warnings...)
+		return
+	}
 	for _, w := range warnings {
-		a.note("%s %s: %s", a.errStyle().warn("warning"), w.Code, w)
+		fmt.Fprintf(a.Stderr, "%s %s\n", a.errStyle().warn("warning"), visible(fmt.Sprintf("%s: %s", w.Code, w)))
 	}
 }
 
-// readOne reads the one certificate that a flag names: a PEM file, or any
-// other SOURCE that holds exactly one.
-func (a *app) readOne(flag, name string) (*x509.Certificate, error) {
-	s, err := a.readSource(name)
-	if err != nil {
-		return nil, err
+// secrets are the files that the flags read from and that no output may
+// replace.
+func (k *keyFlags) secrets() []string {
+	if k.fresh || issuer.IsKMS(k.ref) {
+		return []string{k.passFile}
 	}
-	b, err := s.Anchors()
-	if err != nil {
-		return nil, explainSource(err)
-	}
-	if b.Len() != 1 {
-		return nil, withHints(fmt.Errorf("read %s: --%s wants one certificate and it holds %d", name, flag, b.Len()),
-			"`windlass bundle show` lists them; put the one that is meant into a file of its own")
-	}
-	return b.Certificates()[0].X509()
+	return []string{k.ref, k.passFile}
 }
 
-// output is a file that a command is about to make.
-type output struct {
-	path string
-	data []byte
-	mode fs.FileMode
-}
-
-// refuseExisting fails before any work is done for a file that may not be
-// overwritten. The writing itself does not depend on it.
-func refuseExisting(force bool, paths ...string) error {
-	seen := make(map[string]bool)
-	for _, p := range paths {
-		if p == "" {
-			return usagef("an output file has an empty name")
-		}
-		if seen[p] {
-			return usagef("two outputs are to go to the same file %s", p)
-		}
-		seen[p] = true
-		info, err := os.Lstat(p)
-		switch {
-		case err != nil:
-		case info.IsDir():
-			return fmt.Errorf("write %s: it is a directory", p)
-		case !force:
-			return fileErrorHint(fmt.Errorf("write %s: %w", p, fs.ErrExist))
-		}
-	}
-	return nil
-}
-
-// commit writes all files or none, in order: a key before its certificate, so
-// that no certificate is published whose key is not on the disk.
-func commit(force bool, outputs ...output) error {
-	var g atomicfile.Group
-	for _, o := range outputs {
-		g.Add(o.path, o.data, atomicfile.Options{Mode: o.mode, Force: force})
-	}
-	if err := g.Commit(); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return fileErrorHint(err)
-		}
-		return withHints(err, "nothing was written")
+// checkNew refuses what no new key can be written to.
+func (k *keyFlags) checkNew() error {
+	if issuer.IsKMS(k.ref) {
+		return k.explain(fmt.Errorf("write key %s: %w", k.ref, issuer.ErrKMS))
 	}
 	return nil
 }
@@ -206,18 +164,10 @@ func (k *keyFlags) newKey(a *app) (crypto.Signer, []byte, error) {
 
 func (k *keyFlags) encrypted() bool { return k.ask || k.passFile != "" || k.passEnv != "" }
 
-// keyNote says how a key was stored, for the text output.
-func (k *keyFlags) keyNote() string {
+// note says how a key was stored, for the text output.
+func (k *keyFlags) note() string {
 	if k.encrypted() {
-		return k.ref + " (encrypted, mode 0600)"
+		return " (encrypted, mode 0600)"
 	}
-	return k.ref + " (in clear, mode 0600)"
-}
-
-func mustCertificate(c *x509.Certificate) *bundle.Certificate {
-	out, err := bundle.FromX509(c)
-	if err != nil {
-		panic(err) // the certificate was parsed before
-	}
-	return out
+	return " (in clear, mode 0600)"
 }

@@ -1,64 +1,12 @@
 package cli
 
 import (
-	"crypto/x509"
-	"errors"
-	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/windlass-mesh/windlass/bundle"
 	"github.com/windlass-mesh/windlass/issuer"
 )
-
-// madeJSON is what the commands that make a certificate print. Add, never
-// rename.
-type madeJSON struct {
-	Certificate anchorJSON `json:"certificate"`
-	// ChainEnds is the earliest end in the chain that was written, RFC3339.
-	ChainEnds string        `json:"chainEnds,omitempty"`
-	Warnings  []warningJSON `json:"warnings"`
-	Files     []string      `json:"files"`
-}
-
-type warningJSON struct {
-	Code    issuer.WarningCode `json:"code"`
-	Message string             `json:"message"`
-}
-
-// made reports a new certificate.
-func (a *app) made(what string, cert *x509.Certificate, warnings []issuer.Warning, chainEnds time.Time, files ...[2]string) error {
-	c := mustCertificate(cert)
-	j := madeJSON{Certificate: toJSON(c, nil), Warnings: []warningJSON{}, Files: []string{}}
-	for _, w := range warnings {
-		j.Warnings = append(j.Warnings, warningJSON{w.Code, w.Message})
-	}
-	for _, f := range files {
-		j.Files = append(j.Files, f[1])
-	}
-	if !chainEnds.IsZero() {
-		j.ChainEnds = chainEnds.UTC().Format(time.RFC3339)
-	}
-	return a.print(j, func(w io.Writer) error {
-		a.warn(warnings)
-		_, end := c.Validity()
-		rows := []row{
-			{cells: []string{what, c.Subject()}},
-			{cells: []string{"signed by", c.Issuer()}},
-			{cells: []string{"valid until", until(end, a.Now())}},
-		}
-		if !chainEnds.IsZero() && !chainEnds.Equal(end) {
-			rows = append(rows, row{cells: []string{"chain ends", until(chainEnds, a.Now()) + ": leaves are cut to this"}})
-		}
-		rows = append(rows, row{cells: []string{"sha256", c.Fingerprint().String()}})
-		for _, f := range files {
-			rows = append(rows, row{cells: []string{f[0], f[1]}})
-		}
-		return table(w, nil, rows)
-	})
-}
 
 func (a *app) rootCmd() *cobra.Command {
 	c := &cobra.Command{
@@ -77,10 +25,10 @@ func (a *app) rootCreateCmd() *cobra.Command {
 	var (
 		opts     issuer.RootOptions
 		out      string
-		force    bool
+		files    outputs
 		key      keyFlags
 		validity = durationFlag{issuer.DefaultRootValidity}
-		backdate = durationFlag{issuer.DefaultBackdate}
+		backdate = backdateFlag{durationFlag{issuer.DefaultBackdate}}
 	)
 	c := &cobra.Command{
 		Use:   "create --name CN --out-cert FILE --out-key FILE",
@@ -94,9 +42,12 @@ anchors of one subject break them. --exact-name leaves it as given.`,
 		Example: example(
 			"windlass root create --name root.linkerd.cluster.local --out-cert ca.crt --out-key ca.key",
 			"windlass root create --name root.linkerd.cluster.local --out-cert ca.crt --out-key ca.key --out-key-passphrase-file pass.txt"),
-		Args: args(cobra.NoArgs, "takes no arguments"),
-		RunE: func(*cobra.Command, []string) error {
-			if err := refuseExisting(force, key.ref, out); err != nil {
+		Args: args(cobra.NoArgs, "it takes no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := key.checkNew(); err != nil {
+				return err
+			}
+			if err := files.check([]string{key.ref, out}, key.secrets()...); err != nil {
 				return err
 			}
 			opts.Validity, opts.Backdate, opts.Rand = validity.d, backdate.d, a.Rand
@@ -106,23 +57,23 @@ anchors of one subject break them. --exact-name leaves it as given.`,
 			}
 			root, err := issuer.Root(signer, a.Now(), opts)
 			if err != nil {
-				return explainIssuer(err)
+				return explainIssuer(cmd, err)
 			}
-			if err := commit(force, output{key.ref, keyText, 0o600}, output{out, issuer.EncodePEM(root), 0o644}); err != nil {
+			if err := files.commit(file{key.ref, keyText, 0o600}, file{out, issuer.EncodePEM(root), 0o644}); err != nil {
 				return err
 			}
-			return a.made("root", root, nil, time.Time{}, [2]string{"certificate", out}, [2]string{"key", key.keyNote()})
+			return a.made("root", root, nil, time.Time{}, madeFile{"certificate", out, ""}, madeFile{"key", key.ref, key.note()})
 		},
 	}
 	fl := c.Flags()
-	fl.StringVar(&opts.CommonName, "name", "", "common name of the root")
+	fl.StringVar(&opts.CommonName, "name", "", "common `NAME` of the root")
 	fl.BoolVar(&opts.ExactName, "exact-name", false, "use the name as it is, without a key id behind it")
 	fl.Var(&validity, "validity", "how long it is valid, such as 87600h or 3650d")
-	fl.Var(&backdate, "backdate", "how long ago the validity begins")
+	fl.Var(&backdate, "backdate", "how long ago the validity begins; 0 is now")
 	fl.IntVar(&opts.MaxPathLen, "max-path-len", 0, "limit the CAs below it; 0 is no limit, else at least 2")
-	fl.StringVar(&out, "out-cert", "", "file for the certificate")
-	fl.BoolVar(&force, "force", false, "overwrite the files")
-	key.add(c, "out-key", "file for the private key", true)
+	fl.StringVar(&out, "out-cert", "", "`FILE` for the certificate")
+	fl.BoolVar(&files.force, "force", false, "overwrite the files")
+	key.add(c, "out-key", "`FILE` for the private key", true)
 	_ = c.MarkFlagRequired("name")
 	_ = c.MarkFlagRequired("out-cert")
 	return c
@@ -131,7 +82,7 @@ anchors of one subject break them. --exact-name leaves it as given.`,
 func (a *app) rootReissueCmd() *cobra.Command {
 	var (
 		cert, out string
-		force     bool
+		files     outputs
 		key       keyFlags
 		validity  = durationFlag{issuer.DefaultRootValidity}
 		backdate  = durationFlag{issuer.DefaultBackdate}
@@ -146,9 +97,9 @@ for a root that has expired.
 Keep both certificates in the bundle until the issuers are renewed: see
 ` + "`windlass bundle merge --compact`" + `.`,
 		Example: example("windlass root reissue --cert ca.crt --key ca.key --out-cert ca-renewed.crt"),
-		Args:    args(cobra.NoArgs, "takes no arguments"),
-		RunE: func(*cobra.Command, []string) error {
-			if err := refuseExisting(force, out); err != nil {
+		Args:    args(cobra.NoArgs, "it takes no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := files.check([]string{out}, key.secrets()...); err != nil {
 				return err
 			}
 			old, err := a.readOne("cert", cert)
@@ -161,21 +112,21 @@ Keep both certificates in the bundle until the issuers are renewed: see
 			}
 			signed, err := issuer.Reissue(old, signer, a.Now(), issuer.ReissueOptions{Validity: validity.d, Backdate: backdate.d, Rand: a.Rand})
 			if err != nil {
-				return explainIssuer(err)
+				return explainIssuer(cmd, err)
 			}
-			if err := commit(force, output{out, issuer.EncodePEM(signed.Certificate), 0o644}); err != nil {
+			if err := files.commit(file{out, issuer.EncodePEM(signed.Certificate), 0o644}); err != nil {
 				return err
 			}
-			return a.made("re-issued root", signed.Certificate, signed.Warnings, time.Time{}, [2]string{"certificate", out})
+			return a.made("re-issued root", signed.Certificate, signed.Warnings, time.Time{}, madeFile{"certificate", out, ""})
 		},
 	}
 	fl := c.Flags()
-	fl.StringVar(&cert, "cert", "", "the root (SOURCE that holds one certificate)")
-	fl.StringVar(&out, "out-cert", "", "file for the re-issued certificate")
+	fl.StringVar(&cert, "cert", "", "the root (`SOURCE` that holds one certificate)")
+	fl.StringVar(&out, "out-cert", "", "`FILE` for the re-issued certificate")
 	fl.Var(&validity, "validity", "how long it is valid, such as 87600h or 3650d")
-	fl.Var(&backdate, "backdate", "how long ago the validity begins")
-	fl.BoolVar(&force, "force", false, "overwrite the file")
-	key.add(c, "key", "the root's private key: FILE or KMS URI", false)
+	fl.Var(&backdate, "backdate", "how long ago the validity begins; 0 is now")
+	fl.BoolVar(&files.force, "force", false, "overwrite the file")
+	key.add(c, "key", "the root's private key: `FILE` or KMS URI", false)
 	_ = c.MarkFlagRequired("cert")
 	_ = c.MarkFlagRequired("out-cert")
 	return c
@@ -183,12 +134,13 @@ Keep both certificates in the bundle until the issuers are renewed: see
 
 func (a *app) rootCrossSignCmd() *cobra.Command {
 	var (
-		cert, by, below, out, notAfter string
-		force                          bool
-		key                            keyFlags
-		validity                       durationFlag
-		backdate                       = durationFlag{issuer.DefaultBackdate}
-		opts                           issuer.CrossSignOptions
+		cert, by, below, out string
+		files                outputs
+		key                  keyFlags
+		notAfter             timeFlag
+		validity             durationFlag
+		backdate             = durationFlag{issuer.DefaultBackdate}
+		opts                 issuer.CrossSignOptions
 	)
 	c := &cobra.Command{
 		Use:   "cross-sign --cert NEW --by OLD --by-key FILE --out FILE",
@@ -202,17 +154,15 @@ year: identity cuts every leaf to the earliest end in its chain. It may outlive
 the old root, whose dates proxies ignore; --within-signer keeps it inside, for
 stricter verifiers.`,
 		Example: example("windlass root cross-sign --cert ca-new.crt --by ca.crt --by-key ca.key --out cross-signed.crt"),
-		Args:    args(cobra.NoArgs, "takes no arguments"),
-		RunE: func(*cobra.Command, []string) (err error) {
-			if err := refuseExisting(force, out); err != nil {
+		Args:    args(cobra.NoArgs, "it takes no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := files.check([]string{out}, key.secrets()...); err != nil {
 				return err
 			}
 			now := a.Now()
 			switch {
-			case notAfter != "":
-				if opts.NotAfter, err = time.Parse(time.RFC3339, notAfter); err != nil {
-					return usagef("--not-after %q: not an RFC3339 time such as 2027-01-31T12:00:00Z", notAfter)
-				}
+			case !notAfter.t.IsZero():
+				opts.NotAfter = notAfter.t
 			case validity.d != 0:
 				opts.NotAfter = now.Add(validity.d)
 			}
@@ -229,7 +179,9 @@ stricter verifiers.`,
 				if err != nil {
 					return err
 				}
-				opts.Issuer = chain[0]
+				if opts.Issuer, err = chain[0].X509(); err != nil {
+					return err
+				}
 			}
 			signer, err := key.open(a)
 			if err != nil {
@@ -238,77 +190,31 @@ stricter verifiers.`,
 			opts.Backdate, opts.Rand = backdate.d, a.Rand
 			signed, err := issuer.CrossSign(root, old, signer, now, opts)
 			if err != nil {
-				return explainIssuer(err)
+				return explainIssuer(cmd, err)
 			}
-			if err := commit(force, output{out, issuer.EncodePEM(signed.Certificate), 0o644}); err != nil {
+			if err := files.commit(file{out, issuer.EncodePEM(signed.Certificate), 0o644}); err != nil {
 				return err
 			}
-			return a.made("cross-signed root", signed.Certificate, signed.Warnings, time.Time{}, [2]string{"certificate", out})
+			return a.made("cross-signed root", signed.Certificate, signed.Warnings, time.Time{}, madeFile{"certificate", out, ""})
 		},
 	}
 	fl := c.Flags()
-	fl.StringVar(&cert, "cert", "", "the new root (SOURCE that holds one certificate)")
-	fl.StringVar(&by, "by", "", "the old root (SOURCE that holds one certificate)")
-	fl.StringVar(&below, "issuer", "", "SOURCE of the issuer that will stand below it, whose end it takes")
-	fl.StringVar(&out, "out", "", "file for the cross-signed certificate")
-	fl.StringVar(&notAfter, "not-after", "", "its end, RFC3339")
+	fl.StringVar(&cert, "cert", "", "the new root (`SOURCE` that holds one certificate)")
+	fl.StringVar(&by, "by", "", "the old root (`SOURCE` that holds one certificate)")
+	fl.StringVar(&below, "issuer", "", "`SOURCE` of the issuer that will stand below it, whose end it takes")
+	fl.StringVar(&out, "out", "", "`FILE` for the cross-signed certificate")
+	fl.Var(&notAfter, "not-after", "its end, RFC3339")
 	fl.Var(&validity, "validity", "how long it is valid, such as 8760h or 365d")
-	fl.Var(&backdate, "backdate", "how long ago the validity begins")
+	fl.Var(&backdate, "backdate", "how long ago the validity begins; 0 is now")
 	fl.BoolVar(&opts.WithinSigner, "within-signer", false, "keep its dates inside those of the old root")
 	fl.BoolVar(&opts.AllowExpiredSigner, "allow-expired-signer", false, "sign with an old root that has expired: proxies accept that, identity does not")
 	fl.BoolVar(&opts.AllowPathLen, "allow-path-len", false, "sign although a path length limit leaves no room for an issuer")
-	fl.BoolVar(&opts.AllowUnusual, "allow-unusual-key", false, "accept keys that proxies take and `linkerd check` refuses")
-	fl.BoolVar(&force, "force", false, "overwrite the file")
-	key.add(c, "by-key", "the old root's private key: FILE or KMS URI", false)
+	fl.BoolVar(&opts.AllowUnusual, "allow-unusual-key", false, "accept keys that proxies take and linkerd check refuses")
+	fl.BoolVar(&files.force, "force", false, "overwrite the file")
+	key.add(c, "by-key", "the old root's private key: `FILE` or KMS URI", false)
 	c.MarkFlagsMutuallyExclusive("not-after", "validity")
 	for _, f := range []string{"cert", "by", "out"} {
 		_ = c.MarkFlagRequired(f)
 	}
 	return c
-}
-
-// readIssuer reads an issuer and what stands above it out of a SOURCE.
-func (a *app) readIssuer(name string) ([]*x509.Certificate, error) {
-	s, err := a.readSource(name)
-	if err != nil {
-		return nil, err
-	}
-	text, err := s.ChainText()
-	if err != nil {
-		return nil, err
-	}
-	certs, err := bundle.ReadIssuer(text.PEM)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", text.From, err)
-	}
-	var out []*x509.Certificate
-	for _, c := range certs {
-		parsed, err := c.X509()
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %s: %w", text.From, c, err)
-		}
-		out = append(out, parsed)
-	}
-	return out, nil
-}
-
-// explainIssuer adds what can be done about a refusal of package issuer.
-func explainIssuer(err error) error {
-	hints := []struct {
-		is   error
-		hint string
-	}{
-		{issuer.ErrKeyMismatch, "check that the key is the one of that certificate; nothing was written"},
-		{issuer.ErrExpired, "`windlass root reissue` gives a root new dates; a cross-signature by an expired root needs --allow-expired-signer"},
-		{issuer.ErrPathLen, "--allow-path-len does it all the same; bundle {old, new} first is the way without it"},
-		{issuer.ErrUnsupportedKey, "Linkerd wants ECDSA P-256; --allow-unusual-key accepts what proxies take"},
-		{issuer.ErrSameSubject, "give the issuer another --name, or leave --exact-name out"},
-		{issuer.ErrNotCA, "name a root or intermediate CA"},
-	}
-	for _, h := range hints {
-		if errors.Is(err, h.is) {
-			return withHints(err, h.hint)
-		}
-	}
-	return err
 }

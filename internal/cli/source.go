@@ -1,10 +1,11 @@
 package cli
 
 import (
+	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -33,9 +34,6 @@ func (a *app) readSource(arg string) (*bundle.Source, error) {
 }
 
 func (a *app) readSources(names []string) ([]*bundle.Source, error) {
-	if n := count(names, "-"); n > 1 {
-		return nil, usagef("standard input (-) can be read once only, and is named %d times", n)
-	}
 	var out []*bundle.Source
 	for _, name := range names {
 		s, err := a.readSource(name)
@@ -47,72 +45,78 @@ func (a *app) readSources(names []string) ([]*bundle.Source, error) {
 	return out, nil
 }
 
-func count(list []string, s string) (n int) {
-	for _, e := range list {
-		if e == s {
-			n++
-		}
-	}
-	return n
-}
-
 // readData reads a file or standard input, never more than a source may hold.
 func (a *app) readData(arg string) (data []byte, name string, err error) {
 	if ctx, ok := strings.CutPrefix(arg, "context:"); ok {
+		if ctx == "" {
+			return nil, "", usagef("context: names no context")
+		}
 		return nil, "", withHints(fmt.Errorf("read %s: live clusters are not read by this version", arg),
 			fmt.Sprintf("kubectl --context %s get cm,secret,pod -A -o yaml | windlass ... -", ctx))
 	}
-	var in io.Reader
 	name = arg
 	if arg == "-" {
-		name, in = "standard input", a.Stdin
-	} else {
-		f, err := os.Open(arg)
-		if err != nil {
-			return nil, "", fileError("read", arg, err)
-		}
-		defer f.Close()
-		info, err := f.Stat()
-		switch {
-		case err != nil:
-			return nil, "", fileError("read", arg, err)
-		case info.IsDir():
-			return nil, "", withHints(fmt.Errorf("read %s: it is a directory", arg), "name the files in it")
-		case info.Size() > bundle.MaxSourceSize:
-			return nil, "", tooLarge(arg)
-		}
-		in = f
+		name = "standard input"
 	}
-	data, err = io.ReadAll(io.LimitReader(in, bundle.MaxSourceSize+1))
+	// A pipe or a terminal may keep us waiting for ever.
+	data, err = interruptible(a.ctx, func() ([]byte, error) {
+		if arg == "-" {
+			return readBounded(name, a.Stdin)
+		}
+		return readFile(name)
+	})
+	return data, name, err
+}
+
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fileError("read", name, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
 	switch {
 	case err != nil:
-		return nil, "", fileError("read", name, err)
-	case len(data) > bundle.MaxSourceSize:
-		return nil, "", tooLarge(name)
+		return nil, fileError("read", name, err)
+	case info.Size() > bundle.MaxSourceSize && info.Mode().IsRegular():
+		return nil, tooLarge(name)
 	}
-	return data, name, nil
+	return readBounded(name, f)
+}
+
+func readBounded(name string, in io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(in, bundle.MaxSourceSize+1))
+	switch {
+	case err != nil:
+		return nil, fileError("read", name, err)
+	case len(data) > bundle.MaxSourceSize:
+		return nil, tooLarge(name)
+	}
+	return data, nil
+}
+
+// interruptible runs f and gives up on it when the context ends.
+func interruptible(ctx context.Context, f func() ([]byte, error)) ([]byte, error) {
+	type result struct {
+		data []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		data, err := f()
+		done <- result{data, err}
+	}()
+	select {
+	case r := <-done:
+		return r.data, r.err
+	case <-ctx.Done():
+		return nil, errors.New("interrupted; nothing was written")
+	}
 }
 
 func tooLarge(name string) error {
 	return withHints(fmt.Errorf("read %s: %w", name, bundle.ErrSourceTooLarge),
 		"select what holds the anchors: `kubectl -n linkerd get cm,secret -o yaml`")
-}
-
-// fileError words an error of the file system: what, which file, why.
-func fileError(what, name string, err error) error {
-	var pathErr *fs.PathError
-	why := err
-	if errors.As(err, &pathErr) {
-		why = pathErr.Err
-	}
-	err = fmt.Errorf("%s %s: %w", what, name, why)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && what == "read":
-		return withHints(err, "check the path; nothing was written")
-	case errors.Is(err, fs.ErrExist):
-		return withHints(err, "--force overwrites it")
-	}
-	return err
 }
 
 // anchorsOf reads the union of the anchors of several sources, strictly.
@@ -136,17 +140,73 @@ func (a *app) anchorsOf(sources []*bundle.Source) (*bundle.Bundle, []bundle.Find
 
 // explainSource adds what can be done about a source that cannot be read.
 func explainSource(err error) error {
-	var bad *bundle.SourceError
-	if errors.As(err, &bad) {
-		const most = 5
-		hints := bad.Lines()[1:]
-		if n := len(hints); n > most {
-			hints = append(slices.Clone(hints[:most]), fmt.Sprintf("and %d more places", n-most))
-		}
-		for i := range hints {
-			hints[i] = "also " + hints[i]
-		}
-		return withHints(err, append(hints, "`windlass bundle lint` lists everything; `windlass bundle show --read-as proxy` shows what a proxy makes of it")...)
+	if errors.Is(err, bundle.ErrNoCertificate) {
+		return withHints(err, "name a PEM file with certificates, or what `kubectl -n linkerd get cm,secret -o yaml` prints")
 	}
-	return err
+	var bad *bundle.SourceError
+	if !errors.As(err, &bad) {
+		return withHints(err, "`windlass bundle lint` says what each reader makes of it")
+	}
+	const most = 5
+	hints := bad.Lines()[1:]
+	if n := len(hints); n > most {
+		hints = append(slices.Clone(hints[:most]), fmt.Sprintf("and %d more places", n-most))
+	}
+	for i := range hints {
+		hints[i] = "also " + hints[i]
+	}
+	return withHints(err, append(hints, "`windlass bundle lint` lists everything; `windlass bundle show --read-as proxy` shows what a proxy makes of it")...)
+}
+
+// readOne reads the one certificate that a flag names: a PEM file, or any
+// other SOURCE that holds exactly one.
+func (a *app) readOne(flag, name string) (*x509.Certificate, error) {
+	s, err := a.readSource(name)
+	if err != nil {
+		return nil, err
+	}
+	b, err := s.Anchors()
+	if err != nil {
+		return nil, explainSource(err)
+	}
+	if b.Len() != 1 {
+		return nil, withHints(fmt.Errorf("read %s: --%s wants one certificate and it holds %d", name, flag, b.Len()),
+			"`windlass bundle show` lists them; put the one that is meant into a file of its own")
+	}
+	cert, err := b.Certificates()[0].X509()
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return cert, nil
+}
+
+// readIssuer reads an issuer and what stands above it out of a SOURCE, as
+// linkerd-identity would.
+func (a *app) readIssuer(name string) ([]*bundle.Certificate, error) {
+	s, err := a.readSource(name)
+	if err != nil {
+		return nil, err
+	}
+	text, err := s.ChainText()
+	if err != nil {
+		return nil, explainSource(err)
+	}
+	certs, err := bundle.ReadIssuer(text.PEM)
+	if err != nil {
+		return nil, explainSource(fmt.Errorf("read %s: %w", text.From, err))
+	}
+	return certs, nil
+}
+
+// parsed is what package issuer takes. Certificates that were read as
+// linkerd-identity reads them were all parsed by Go.
+func parsed(certs []*bundle.Certificate) (out []*x509.Certificate, err error) {
+	for _, c := range certs {
+		p, err := c.X509()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c, err)
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }

@@ -24,7 +24,7 @@ func (a *app) versionCmd() *cobra.Command {
 		Use:     "version",
 		Short:   "Print the version, from the build's own information",
 		Example: example("windlass version", "windlass version -o json"),
-		Args:    args(cobra.NoArgs, "takes no arguments"),
+		Args:    args(cobra.NoArgs, "it takes no arguments"),
 		RunE: func(*cobra.Command, []string) error {
 			v := buildVersion()
 			return a.print(v, func(w io.Writer) error {

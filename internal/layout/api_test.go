@@ -1,7 +1,6 @@
 package layout
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"strings"
@@ -159,7 +158,9 @@ func FuzzRead(f *testing.F) {
 			}
 			return
 		}
-		lines := 1 + bytes.Count(toUTF8(data), []byte("\n"))
+		// YAML ends a line at CR, LF or both.
+		text := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(toUTF8(data)))
+		lines := 1 + strings.Count(text, "\n")
 		for _, text := range m.Texts {
 			if blank(text.PEM) || text.Line < 1 || text.Line > lines || text.Role == 0 || text.Store == "" {
 				t.Fatalf("%+v", text)

@@ -245,3 +245,11 @@ func TestReadUpstreamRenderings(t *testing.T) {
 		assert.Equal(t, map[Store]int{StoreLinkerdConfig: 1, StoreOverrides: 1, StoreTrustRoots: 1, StoreProxyEnv: 1}, stores)
 	})
 }
+
+func TestAStreamOfMarkersIsRefusedAtOnce(t *testing.T) {
+	_, err := Read(bytes.Repeat([]byte("---\n"), maxDocuments+10))
+	var e *Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, maxDocuments+1, e.Document)
+	require.Contains(t, e.Error(), "split it")
+}

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 	"unicode/utf16"
 
@@ -14,7 +15,11 @@ import (
 func Read(data []byte) (*Manifest, error) {
 	data = toUTF8(data)
 	r := newReader(len(data))
-	for i, chunk := range split(data) {
+	chunks := split(data)
+	if len(chunks) > maxDocuments {
+		return nil, &Error{Document: maxDocuments + 1, Line: chunks[maxDocuments].line, Reason: fmt.Sprintf("more than %d documents in one stream: split it", maxDocuments)}
+	}
+	for i, chunk := range chunks {
 		r.document = i + 1
 		nodes, err := parseDocument(chunk.text)
 		if err != nil {
@@ -44,6 +49,10 @@ func Read(data []byte) (*Manifest, error) {
 	return &r.m, nil
 }
 
+// maxDocuments bounds a stream: far more objects than a cluster has, and few
+// enough that 64 MiB of document markers are refused at once.
+const maxDocuments = 1_000_000
+
 // chunk is one document of a stream, its --- line included.
 type chunk struct {
 	text []byte
@@ -52,7 +61,7 @@ type chunk struct {
 
 // split cuts a stream at its --- and ... lines. YAML allows neither inside of a
 // document, whatever the style of a scalar, so no parsing is needed, and a
-// broken document can be told by its number.
+// broken document can be told by its number. It stops where there are too many.
 func split(data []byte) []chunk {
 	var out []chunk
 	start, startLine := 0, 1
@@ -64,7 +73,7 @@ func split(data []byte) []chunk {
 		}
 		start, startLine, blank, marked = next, nextLine, true, false
 	}
-	for at := 0; at < len(data); line++ {
+	for at := 0; at < len(data) && len(out) <= maxDocuments; line++ {
 		end := len(data)
 		if nl := bytes.IndexByte(data[at:], '\n'); nl >= 0 {
 			end = at + nl + 1

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"sigs.k8s.io/yaml"
 
@@ -37,19 +39,28 @@ func (a *app) print(v any, text func(w io.Writer) error) error {
 			return err
 		}
 	}
-	return a.write(out.Bytes())
-}
-
-func (a *app) write(b []byte) error {
-	if _, err := a.Stdout.Write(b); err != nil {
-		return fmt.Errorf("write the result: %w", err)
-	}
-	return nil
+	_, err := a.Stdout.Write(out.Bytes())
+	return err
 }
 
 // note writes a line for people to standard error.
 func (a *app) note(format string, args ...any) {
-	fmt.Fprintf(a.Stderr, format+"\n", args...)
+	fmt.Fprintln(a.Stderr, visible(fmt.Sprintf(format, args...)))
+}
+
+// visible makes text that came from elsewhere (names in certificates and
+// manifests, of files) fit for a terminal: no escape sequence, no second line,
+// nothing that turns the order of what is read.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == ' ' || unicode.IsPrint(r):
+			return r
+		case unicode.IsSpace(r):
+			return ' '
+		}
+		return utf8.RuneError
+	}, strings.ToValidUTF8(s, "\ufffd"))
 }
 
 // anchorJSON is one certificate in JSON. Its fields are part of the contract
@@ -118,7 +129,11 @@ func table(w io.Writer, header []string, rows []row) error {
 		fmt.Fprintln(tw, strings.Join(header, "\t"))
 	}
 	for _, r := range rows {
-		fmt.Fprintln(tw, strings.Join(r.cells, "\t"))
+		cells := make([]string, len(r.cells))
+		for i, c := range r.cells {
+			cells[i] = visible(c)
+		}
+		fmt.Fprintln(tw, strings.Join(cells, "\t"))
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -175,52 +190,9 @@ func writeFindings(w io.Writer, s style, findings []bundle.Finding) {
 		if f.Subject != "" {
 			subject = f.Subject + ": "
 		}
-		fmt.Fprintf(w, "%s %s: %s%s\n", s.level(f.Level)(string(f.Level)), f.Code, subject, f.Message)
+		fmt.Fprintf(w, "%s %s: %s\n", s.level(f.Level)(string(f.Level)), f.Code, visible(subject+f.Message))
 		if f.Hint != "" {
-			fmt.Fprintf(w, "  %s\n", s.dim("hint: "+f.Hint))
+			fmt.Fprintf(w, "  %s\n", s.dim("hint: "+visible(f.Hint)))
 		}
 	}
-}
-
-// until says when a moment is, for people: the date and how far it is.
-func until(t, now time.Time) string {
-	if t.IsZero() {
-		return "unreadable"
-	}
-	return t.UTC().Format(time.DateOnly) + " (" + relative(t.Sub(now)) + ")"
-}
-
-func relative(d time.Duration) string {
-	if d < 0 {
-		return span(-d) + " ago"
-	}
-	return "in " + span(d)
-}
-
-// span rounds to the unit a person would use, downwards but for the last
-// fiftieth of a unit.
-func span(d time.Duration) string {
-	const dayLength = 24 * time.Hour
-	units := []struct {
-		length time.Duration
-		name   string
-		from   time.Duration // smallest duration told in this unit
-	}{
-		{365 * dayLength, "year", 2 * 365 * dayLength},
-		{30 * dayLength, "month", 90 * dayLength},
-		{dayLength, "day", 2 * dayLength},
-		{time.Hour, "hour", 2 * time.Hour},
-		{time.Minute, "minute", time.Minute},
-		{time.Second, "second", 0},
-	}
-	for _, u := range units {
-		if d >= u.from {
-			n := int((d + u.length/50) / u.length) // a new ten-year root has ten years
-			if n == 1 {
-				return "1 " + u.name
-			}
-			return fmt.Sprintf("%d %ss", n, u.name)
-		}
-	}
-	return "0 seconds"
 }

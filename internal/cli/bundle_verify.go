@@ -27,8 +27,9 @@ type verdictJSON struct {
 
 type verifyFlags struct {
 	anchors, chain, issuer string
-	rules, usage, name, at string
-	linkerd                []string
+	rules, usage, name     string
+	at                     timeFlag
+	linkerd                releasesFlag
 	failWithin             durationFlag
 }
 
@@ -52,18 +53,19 @@ Without --linkerd the proxies of every known release must accept.
 			"windlass bundle verify --anchors bundle.crt --issuer issuer.crt",
 			"windlass bundle verify --anchors old-cluster.yaml --issuer new-cluster.yaml --rules proxy --linkerd 2.20",
 			"windlass bundle verify --anchors bundle.crt --chain presented.pem --usage client --at 2027-01-01T00:00:00Z"),
-		Args: args(cobra.NoArgs, "takes no arguments, but --anchors and --chain or --issuer"),
+		Args: args(cobra.NoArgs, "it takes no arguments, but --anchors and --chain or --issuer"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.verify(cmd, f) },
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.anchors, "anchors", "", "SOURCE of the trust set")
-	fl.StringVar(&f.chain, "chain", "", "SOURCE of the chain as presented, leaf first")
-	fl.StringVar(&f.issuer, "issuer", "", "SOURCE of an issuer and what stands above it, in place of --chain")
-	fl.StringVar(&f.rules, "rules", "both", "whose rules: proxy, identity or both")
-	fl.StringVar(&f.usage, "usage", "server", "the side whose chain it is: server or client")
-	fl.StringVar(&f.name, "identity", "", "the identity the leaf must carry")
-	fl.StringVar(&f.at, "at", "", "moment of judgement, RFC3339 (default now)")
-	fl.StringArrayVar(&f.linkerd, "linkerd", nil, "Linkerd release whose proxies judge (repeatable; default every known one)")
+	fl.StringVar(&f.anchors, "anchors", "", "`SOURCE` of the trust set")
+	fl.StringVar(&f.chain, "chain", "", "`SOURCE` of the chain as presented, leaf first")
+	fl.StringVar(&f.issuer, "issuer", "", "`SOURCE` of an issuer and what stands above it, in place of --chain")
+	f.rules, f.usage = "both", "server"
+	fl.Var(&enumFlag{&f.rules, []string{"proxy", "identity", "both"}}, "rules", "whose rules")
+	fl.Var(&enumFlag{&f.usage, []string{"server", "client"}}, "usage", "the side whose chain it is")
+	fl.StringVar(&f.name, "identity", "", "the identity (`NAME`) that the leaf must carry")
+	fl.Var(&f.at, "at", "moment of judgement, RFC3339 (default now)")
+	fl.Var(&f.linkerd, "linkerd", "Linkerd release whose proxies judge (repeatable; default every known one)")
 	fl.Var(&f.failWithin, "fail-within", "exit 4 where the chain stops to verify within this time, such as 30d")
 	_ = c.MarkFlagRequired("anchors")
 	c.MarkFlagsOneRequired("chain", "issuer")
@@ -72,34 +74,16 @@ Without --linkerd the proxies of every known release must accept.
 }
 
 func (a *app) verify(cmd *cobra.Command, f verifyFlags) error {
-	q := bundle.Query{Name: f.name, At: a.Now()}
-	var rules []bundle.Rules
-	switch f.rules {
-	case "both":
-		rules = []bundle.Rules{bundle.Proxy, bundle.Identity}
-	case "proxy", "identity":
-		rules = []bundle.Rules{bundle.Rules(f.rules)}
-	default:
-		return usagef("--rules %q: use proxy, identity or both", f.rules)
-	}
-	switch f.usage {
-	case "server":
-		q.Usage = bundle.Server
-	case "client":
+	q := bundle.Query{Name: f.name, At: a.Now(), Usage: bundle.Server, Releases: f.linkerd.releases}
+	if f.usage == "client" {
 		q.Usage = bundle.Client
-	default:
-		return usagef("--usage %q: use server or client", f.usage)
 	}
-	if f.at != "" {
-		at, err := time.Parse(time.RFC3339, f.at)
-		if err != nil {
-			return usagef("--at %q: not an RFC3339 time such as 2027-01-31T12:00:00Z", f.at)
-		}
-		q.At = at
+	if !f.at.t.IsZero() {
+		q.At = f.at.t
 	}
-	var err error
-	if q.Releases, err = parseReleases(f.linkerd); err != nil {
-		return err
+	rules := []bundle.Rules{bundle.Proxy, bundle.Identity}
+	if f.rules != "both" {
+		rules = []bundle.Rules{bundle.Rules(f.rules)}
 	}
 	presented := f.chain
 	if f.issuer != "" {
@@ -111,11 +95,11 @@ func (a *app) verify(cmd *cobra.Command, f verifyFlags) error {
 	}
 	if sources[0].Manifest && len(sources[0].AnchorTexts()) == 0 {
 		_, err := sources[0].Anchors()
-		return err
+		return explainSource(err)
 	}
 	text, err := sources[1].ChainText()
 	if err != nil {
-		return err
+		return explainSource(err)
 	}
 
 	var verdicts []verdictJSON

@@ -1,0 +1,98 @@
+package bundle
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"runtime"
+	"sync"
+)
+
+// block is a CERTIFICATE block of a text, before it is decoded.
+type block struct {
+	body       []byte // what stands between BEGIN and END, line ends included
+	begin, end int    // the lines of its marks
+}
+
+// worthSharing is how many certificates make it worth while to parse them on
+// another processor as well.
+const worthSharing = 64
+
+// decode decodes the blocks, several at a time where there are many, and keeps
+// their order.
+func (s *scanner) decode() {
+	if len(s.blocks) == 0 {
+		return
+	}
+	certs, errs := make([]*Certificate, len(s.blocks)), make([]error, len(s.blocks))
+	part := func(from, to int) {
+		var scratch []byte
+		for i := from; i < to; i++ {
+			certs[i], errs[i] = s.blocks[i].certificate(&scratch, s.known)
+		}
+	}
+	n := len(s.blocks)
+	workers := max(1, min(runtime.GOMAXPROCS(0), n/worthSharing))
+	var wg sync.WaitGroup
+	for w := 1; w < workers; w++ {
+		wg.Go(func() { part(n*w/workers, n*(w+1)/workers) })
+	}
+	part(0, n/workers)
+	wg.Wait()
+
+	s.found = make([]located, 0, n)
+	for i, b := range s.blocks {
+		switch cert, err := certs[i], errs[i]; {
+		case err != nil:
+			s.report(CodeBrokenBlock, LevelError, b.begin, "the certificate in lines %d to %d is broken: %v", b.begin, b.end, err)
+			continue
+		case cert.parseErr != nil:
+			s.report(CodeUnreadableByIdentity, LevelError, b.begin, "%s: %v; linkerd-identity refuses the whole bundle for it", cert, cert.parseErr)
+		}
+		s.found = append(s.found, located{certs[i], b.begin})
+	}
+}
+
+// strictBase64 refuses bits that are left over: where there are some, a
+// character was lost or changed.
+var strictBase64 = base64.StdEncoding.Strict()
+
+// certificate decodes a block. One that is known is not parsed again. The
+// scratch is reused from block to block.
+func (b block) certificate(scratch *[]byte, known *Bundle) (*Certificate, error) {
+	// The body is bounded by the text, and a certificate is bounded by its own
+	// length field, so there is nothing to limit here.
+	body := (*scratch)[:0]
+	for in := newLineReader(b.body); in.more(); {
+		body = append(body, trimEnd(in.next())...)
+	}
+	*scratch = body
+	body = dropSpace(body)
+	der := make([]byte, base64.StdEncoding.DecodedLen(len(body)))
+	n, err := strictBase64.Decode(der, body)
+	if err != nil {
+		return nil, fmt.Errorf("its base64 does not decode: %w", err)
+	}
+	der = der[:n]
+	fp := Fingerprint(sha256.Sum256(der))
+	if known != nil {
+		if c := known.Get(fp); c != nil {
+			return c, nil
+		}
+	}
+	return newCertificate(der, fp)
+}
+
+func dropSpace(b []byte) []byte {
+	if bytes.IndexByte(b, ' ') < 0 && bytes.IndexByte(b, '\t') < 0 {
+		return b
+	}
+	kept := make([]byte, 0, len(b))
+	for _, c := range b {
+		if c != ' ' && c != '\t' {
+			kept = append(kept, c)
+		}
+	}
+	return kept
+}
