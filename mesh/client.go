@@ -174,9 +174,10 @@ func (c *Client) Patch(ctx context.Context, r Resource, ref ObjectRef, ops []Pat
 		return fmt.Errorf("%s: without the UID and resourceVersion that were read", op)
 	}
 	all := append([]PatchOp{
-		{"test", "/metadata/uid", ref.UID},
-		// Replacing it makes the server compare it, and answer 409.
+		// Replacing these makes the server compare them. A failed "test" would be
+		// refused without a word on what failed.
 		{"replace", "/metadata/resourceVersion", ref.ResourceVersion},
+		{"replace", "/metadata/uid", ref.UID},
 	}, ops...)
 	body, err := json.Marshal(all)
 	if err != nil {
@@ -192,10 +193,8 @@ func (c *Client) Patch(ctx context.Context, r Resource, ref ObjectRef, ops []Pat
 	err = c.do(ctx, request{op: op, method: http.MethodPatch, path: r.Path(ref.Namespace, ref.Name), query: q,
 		accept: jsonType, contentType: "application/json-patch+json", body: body}, decodeJSON(into))
 	var api *APIError
-	if errors.As(err, &api) && errors.Is(err, ErrInvalid) && strings.Contains(api.Message, "testing") {
-		// "the server rejected our request due to an error in our request:
-		// testing value /metadata/uid failed": it is another object.
-		api.Kind = ErrConflict
+	if errors.As(err, &api) && errors.Is(err, ErrInvalid) && strings.Contains(api.Message, "metadata.uid") {
+		api.Kind = ErrConflict // it is another object by the same name
 	}
 	return err
 }

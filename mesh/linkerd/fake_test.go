@@ -324,6 +324,10 @@ func (f *fakeAPI) patch(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	u := unstructured.Unstructured{Object: o}
+	if u.GetUID() != was.GetUID() {
+		f.status(w, http.StatusUnprocessableEntity, "metadata.uid: Invalid value: field is immutable")
+		return
+	}
 	if u.GetResourceVersion() != was.GetResourceVersion() {
 		f.status(w, http.StatusConflict, "the object has been modified")
 		return

@@ -54,6 +54,13 @@ type Write struct {
 	expiry string
 }
 
+// String names the object and nothing of what is to be written: that may be a
+// private key.
+func (w Write) String() string { return w.Object.String() + " (" + w.Store + ")" }
+
+// GoString is String.
+func (w Write) GoString() string { return w.String() }
+
 // Refusal is an object that cannot be changed, and why.
 type Refusal struct {
 	Object string

@@ -2,6 +2,7 @@ package linkerd
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -338,6 +339,10 @@ func TestAnIssuerIsStoredInStep(t *testing.T) {
 			inst := f.installation()
 			plan, err := PlanIssuer(inst, pair)
 			require.NoError(t, err)
+			for _, format := range []string{"%v", "%+v", "%#v"} {
+				assert.NotContains(t, fmt.Sprintf(format, *plan), "PRIVATE KEY")
+				assert.NotContains(t, fmt.Sprintf(format, plan.Writes), "PRIVATE KEY")
+			}
 			_, err = Apply(t.Context(), f.client(), plan, ApplyOptions{})
 			require.NoError(t, err)
 			after := f.installation()
