@@ -25,16 +25,26 @@
 //     changes, with Linkerd's checks, events and metric.
 //   - An [Injector] is one replica of the mutating webhook, with its own lagging
 //     view of the mounted bundle and of its serving certificate.
-//   - A [Kubelet] runs them as the containers of pods: it resolves their
-//     environment, mounts ConfigMaps and Secrets, restarts containers that end.
-//     Everything it shows of an [Object] lags behind the API.
 //   - A [Ledger] makes the peers shake hands, over real TLS 1.3, whenever what a
 //     peer trusts or presents has changed and before anything else changes, and
 //     keeps count of what it tried and of what failed.
 //
-// A [World] and its Clusters put these together in one process without an API
-// server, for tests that have to be fast. Against an API server, a Kubelet is
-// driven by whatever plays the kubelet there, and the objects by watches.
+// # Two grounds to stand on
+//
+// A [World] puts them together within the process: clusters with pods, a network
+// of pipes, and ConfigMaps and Secrets ([Object]) that every reader sees with a lag
+// of its own ([Mount]). It is fast, and it does the same each time.
+//
+// A [Fleet] plays them in the pods of internal/testbed, behind real API servers:
+// pods come and go with their rollouts, are injected by a real webhook, read what
+// their node knows, and are reached at their own addresses or by port-forward.
+//
+//	fleet := linkerdtest.NewFleet(clock)
+//	bed := testbed.Start(t, 2, fleet.Configure)
+//	mesh, err := linkerdtest.Install(ctx, fleet, bed.Cluster("east"), options)
+//
+// A proxy that is no pod, such as an ExternalWorkload's, is made by [StartProxy]
+// with the ledger for its Changes.
 //
 // # Time
 //

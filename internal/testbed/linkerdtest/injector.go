@@ -3,6 +3,7 @@ package linkerdtest
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -137,6 +138,16 @@ func (i *Injector) loadServing() error {
 	defer i.mu.Unlock()
 	i.serving = &pair
 	return nil
+}
+
+// Serving returns the certificate that the replica serves with, nil without one.
+func (i *Injector) Serving() *x509.Certificate {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.serving == nil {
+		return nil
+	}
+	return i.serving.Leaf
 }
 
 // Asked counts the reviews that were answered.

@@ -123,8 +123,8 @@ func (l *Ledger) Add(p *Proxy) {
 	}
 }
 
-// Remove ends that, when the proxy's process has ended. It waits for the
-// handshakes that are under way.
+// Remove ends that; the proxy must have been stopped. It waits for the handshakes
+// that are under way.
 func (l *Ledger) Remove(p *Proxy) {
 	l.gate.Lock()
 	defer l.gate.Unlock()
@@ -139,6 +139,10 @@ func (l *Ledger) Change(p *Proxy, apply func()) {
 	defer l.gate.Unlock()
 	apply()
 	l.mu.Lock()
+	if p.ended() { // it was about to renew when its container ended
+		l.mu.Unlock()
+		return
+	}
 	l.peers[p] = seen{classOf(p), p.credential()}
 	l.changes++
 	l.final = false
@@ -295,6 +299,17 @@ func (l *Ledger) shake(o Occasion, pairs [][2]*Proxy) {
 			l.failures = append(l.failures, Failure{o, l.step, at, memberOf(pairs[i][0]), memberOf(pairs[i][1]), err})
 		}
 	}
+}
+
+// Classes returns how many peers each class has now.
+func (l *Ledger) Classes() map[Class]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make(map[Class]int)
+	for p := range l.peers {
+		out[classOf(p)]++
+	}
+	return out
 }
 
 func classOf(p *Proxy) Class {

@@ -49,6 +49,7 @@ func TestHowManyHandshakesAreRequired(t *testing.T) {
 	w := NewWorld(epoch)
 	w.AddCluster("east", o.install()) // three pods of one class
 	require.Equal(t, 4, w.Ledger.Coverage().Required[OnChange], "the second and the third pod, both ways")
+	require.Len(t, w.Ledger.Classes(), 1)
 	w.AddCluster("west", o.install())
 	require.Equal(t, 8, w.Ledger.Coverage().Required[OnChange], "clusters that are not linked do not pair")
 	w.Ledger.Step("apart")

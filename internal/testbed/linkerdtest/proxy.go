@@ -68,6 +68,8 @@ type Proxy struct {
 	inbound  net.Listener
 	admin    *adminServer
 
+	certifying sync.Mutex // held while a leaf is asked for
+
 	mu       sync.Mutex
 	cred     *credential // nil before the first leaf
 	expiry   time.Time   // of the leaf, as identity told; zero before
@@ -79,6 +81,7 @@ type Proxy struct {
 	stopped  bool
 	stop     []func() // timers
 	conns    map[net.Conn]struct{}
+	onReady  func()
 }
 
 // credential is a leaf with all that is presented with it.
@@ -182,6 +185,21 @@ func (p *Proxy) Ready() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.cred != nil && !p.stopped
+}
+
+// WhenReady calls f once the proxy is ready: at once if it is, which the result
+// tells, or with the first leaf.
+func (p *Proxy) WhenReady(f func()) (already bool) {
+	p.mu.Lock()
+	already = p.cred != nil
+	if !already {
+		p.onReady = f
+	}
+	p.mu.Unlock()
+	if already {
+		f()
+	}
+	return already
 }
 
 // Dead tells whether the proxy has a leaf that has died: no peer takes it any

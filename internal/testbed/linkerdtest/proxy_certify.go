@@ -25,6 +25,8 @@ const patience = 20 * time.Second
 func (p *Proxy) certify() {
 	done := p.cfg.Clock.Begin()
 	defer done()
+	p.certifying.Lock()
+	defer p.certifying.Unlock()
 	err := p.obtain()
 	now := p.cfg.Clock.Now()
 
@@ -64,6 +66,14 @@ func (p *Proxy) certify() {
 	}
 }
 
+// Retry asks for the first leaf at once, without waiting for the next attempt to
+// fall due. A proxy that has a leaf is left alone.
+func (p *Proxy) Retry() {
+	if !p.Ready() {
+		p.certify()
+	}
+}
+
 // died tells that the leaf has ended, which is a change of what is presented.
 func (p *Proxy) died(cred *credential) {
 	done := p.cfg.Clock.Begin()
@@ -86,6 +96,9 @@ func (p *Proxy) refreshIn(now time.Time) time.Duration {
 // obtain asks identity for a leaf and installs it. Until that has worked the
 // proxy keeps what it has.
 func (p *Proxy) obtain() error {
+	if p.ended() {
+		return errStopped
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	token, err := p.cfg.Token(ctx)
@@ -113,6 +126,14 @@ func (p *Proxy) obtain() error {
 	return p.install(append([][]byte{resp.GetLeafCertificate()}, resp.GetIntermediateCertificates()...), expiry)
 }
 
+var errStopped = errors.New("the process has ended")
+
+func (p *Proxy) ended() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stopped
+}
+
 // install takes a leaf into use, if the proxy's own anchors verify it for its
 // own name, as a client would (linkerd/meshtls/src/creds/store.rs,
 // set_certificate and validate).
@@ -132,11 +153,16 @@ func (p *Proxy) install(chain [][]byte, expiry time.Time) error {
 		cert: &tls.Certificate{Certificate: chain, PrivateKey: p.key, Leaf: leaf},
 	}
 	cred.server = p.serverConfig(cred)
+	var tell func()
 	p.cfg.Changes.Change(p, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.cred, p.expiry = cred, expiry
+		tell, p.onReady = p.onReady, nil
 	})
+	if tell != nil {
+		tell()
+	}
 	return nil
 }
 

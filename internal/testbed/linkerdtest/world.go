@@ -85,7 +85,7 @@ func (w *World) AddCluster(name string, o Options) *Cluster {
 	c.WriteRoots(o.Roots)
 	c.WriteIssuer(o.Issuer, o.IssuerKey)
 	c.config.Write(map[string][]byte{"values": []byte(fmt.Sprintf(
-		"clusterDomain: cluster.local\nidentityTrustDomain: %s\nlinkerdVersion: %s\n", c.options.TrustDomain, c.options.Release))})
+		"clusterDomain: cluster.local\nidentityTrustDomain: %s\nlinkerdVersion: %q\n", c.options.TrustDomain, c.options.Release.String()))})
 	for _, component := range []string{Identities, Destinations, Injectors} {
 		c.Deploy(c.options.Namespace, component, c.options.Replicas)
 	}

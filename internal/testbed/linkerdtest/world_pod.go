@@ -218,8 +218,8 @@ func (p *Pod) stop() {
 	}
 	p.stops = nil
 	if p.Proxy != nil {
-		p.cluster.world.Ledger.Remove(p.Proxy)
 		p.Proxy.Stop()
+		p.cluster.world.Ledger.Remove(p.Proxy)
 		p.Proxy = nil
 	}
 	if p.Identity != nil {
