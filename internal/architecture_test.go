@@ -31,6 +31,7 @@ var layers = []string{
 	"cmd/windlass",
 	"examples",
 	"internal/testca",
+	"mesh/internal/wiretest",
 	"examples/demo",
 	"internal/benchtable",
 	"internal/docgen",
@@ -39,7 +40,7 @@ var layers = []string{
 }
 
 // testsAndDemoOnly are packages that no product code imports.
-var testsAndDemoOnly = []string{"internal/testca"}
+var testsAndDemoOnly = []string{"internal/testca", "mesh/internal/wiretest"}
 
 // alone are packages that know nothing of each other although one stands above
 // the other: what is trusted and what signs.

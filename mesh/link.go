@@ -97,6 +97,26 @@ func (f *Fleet) Unexplained(s *Survey) (out []RemoteAccess) {
 	return out
 }
 
+// UnexplainedGateways returns the gateways of a member that no Link of the fleet
+// leads to, by the name in their certificates: either nobody uses them, or a
+// cluster outside of the fleet does.
+func (f *Fleet) UnexplainedGateways(s *Survey) (out []Gateway) {
+	used := map[string]bool{}
+	for _, other := range f.Surveys {
+		for _, l := range other.Links {
+			if f.Target(l) == s {
+				used[l.GatewayIdentity] = true
+			}
+		}
+	}
+	for _, g := range s.Gateways {
+		if !used[g.Identity] {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
 func (f *Fleet) explains(s *Survey, r RemoteAccess) bool {
 	for _, other := range f.Surveys {
 		for _, l := range other.Links {

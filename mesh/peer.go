@@ -91,6 +91,13 @@ type IdentityProcess struct {
 	Process
 	Scheme                      string // "" where not given
 	IssuanceLifetime, ClockSkew time.Duration
+
+	// Roots is what it holds the issuer against: what it read when it started.
+	// nil is unknown, and RootsWhy says why. They may be others than those
+	// stored, and than those of its own pod's proxy.
+	Roots         *TrustSet
+	RootsWhy      string
+	RootsEvidence Evidence
 }
 
 // Method is what it takes to give the pods of a workload a new proxy.

@@ -12,6 +12,11 @@
 // objects for each control plane. It needs no write permission, and with less
 // permission than it would like it goes on and says what it did not see.
 //
+// For 10,000 pods in 589 workloads that is 35 requests, a quarter of the CPU time
+// of one unpaginated list with client-go's types (109 against 408 ms) and a
+// twentieth of its memory (27 against 627 MB at the peak):
+// BenchmarkSurveyTenThousandPods.
+//
 // # What counts
 //
 // Linkerd keeps several copies of its anchors, and which one counts for what has

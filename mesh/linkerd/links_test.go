@@ -136,6 +136,9 @@ func TestGatewaysAndTokensOfOthersAreFound(t *testing.T) {
 	assert.Equal(t, "stranger-token", left[0].Secret.Name)
 	assert.Equal(t, time.Date(2026, 11, 19, 0, 0, 0, 0, time.UTC), left[0].LastUsed)
 	assert.Equal(t, s, fleet.Target(other.Links[0]))
+	assert.Len(t, fleet.UnexplainedGateways(s), 1)
+	other.Links[0].GatewayIdentity = g.Identity
+	assert.Empty(t, fleet.UnexplainedGateways(s))
 }
 
 func TestProbeLearnsWhoAnswers(t *testing.T) {

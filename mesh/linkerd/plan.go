@@ -17,7 +17,7 @@ var (
 	ErrEmptyBundle = errors.New("an empty bundle is never written")
 	// ErrUnreadable: one of Linkerd's readers would not take all of what is to be
 	// written.
-	ErrUnreadable = errors.New("Linkerd would not read it whole")
+	ErrUnreadable = errors.New("not readable as a whole")
 	// ErrRefused: the plan has refusals.
 	ErrRefused = errors.New("refused")
 	// ErrOwned: a reconciler would put back what was there.

@@ -2,6 +2,7 @@ package linkerd
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,9 @@ type rawTrust struct {
 	owner          *wire.Owner // of the pod
 	static         bool
 	gateway        bool
+
+	identityText    string // in base64, of 2.9 and 2.10
+	identityLiteral bool
 }
 
 // readPods reads every meshed pod. Those that have run to their end are
@@ -56,12 +60,17 @@ func (s *survey) addPod(pod *wire.Pod) {
 		case layout.ProxyContainer:
 			p.Proxy = processOf(c)
 			r.fromProxy(c)
-			p.TLSName = tlsName(c.Env, pod.ServiceAccount, pod.Namespace)
+			p.TLSName = s.tlsName(c.Env, pod.ServiceAccount, pod.Namespace)
 		case identityContainer:
 			if p.Component == identityContainer {
 				p.Identity = identityOf(c)
+				r.identityText, r.identityLiteral = identityLiteral(c)
 			}
 		}
+	}
+	// Peers are large and many: doubling wastes less than append's own growth.
+	if n := len(s.out.Peers); n == cap(s.out.Peers) {
+		s.out.Peers, s.raw = slices.Grow(s.out.Peers, max(n, 64)), slices.Grow(s.raw, max(n, 64))
 	}
 	s.out.Peers = append(s.out.Peers, p)
 	s.raw = append(s.raw, r)
@@ -106,7 +115,7 @@ func identityOf(c *wire.Container) *mesh.IdentityProcess {
 // tlsName returns the name in the certificate of a proxy: the value of its
 // variable with what it refers to filled in, as kubelet does. Up to 2.10 it
 // refers to the namespace and trust domain as well.
-func tlsName(env []wire.EnvVar, account, namespace string) string {
+func (s *survey) tlsName(env []wire.EnvVar, account, namespace string) string {
 	name, n := lastEnv(env, envLocalName)
 	if n == 0 || name.Ref != nil {
 		return ""
@@ -114,15 +123,28 @@ func tlsName(env []wire.EnvVar, account, namespace string) string {
 	if account == "" {
 		account = "default"
 	}
-	replace := []string{"$(_pod_sa)", account, "$(_pod_ns)", namespace}
-	for _, v := range []string{envNamespace, envTrustDomain} {
-		if e, n := lastEnv(env, v); n > 0 && e.Ref == nil {
-			replace = append(replace, "$("+v+")", e.Value)
-		}
+	key := [3]string{name.Value, account, namespace}
+	if known, ok := s.tlsNames[key]; ok {
+		return known
 	}
-	out := strings.NewReplacer(replace...).Replace(name.Value)
+	out := strings.ReplaceAll(strings.ReplaceAll(name.Value, "$(_pod_sa)", account), "$(_pod_ns)", namespace)
+	for _, v := range []string{envNamespace, envTrustDomain} {
+		if !strings.Contains(out, "$("+v+")") {
+			continue
+		}
+		e, n := lastEnv(env, v)
+		if n == 0 || e.Ref != nil {
+			return ""
+		}
+		// Not remembered: another pod may have another value.
+		out = strings.ReplaceAll(out, "$("+v+")", e.Value)
+		key = [3]string{}
+	}
 	if strings.Contains(out, "$(") {
-		return ""
+		out = ""
+	}
+	if key[0] != "" {
+		s.tlsNames[key] = out
 	}
 	return out
 }
@@ -139,6 +161,9 @@ func (s *survey) classify() {
 		p.Class = s.class(r.plane, r.release, trust, why)
 		p.Class.Peers++
 		p.TrustEvidence = evidence
+		if p.Identity != nil {
+			s.identityRoots(p, r)
+		}
 		s.attach(i)
 	}
 	s.latent()
@@ -177,28 +202,78 @@ func (s *survey) trustOf(r *rawTrust, namespace string, proxy *mesh.Process) (*m
 	if r.ref.Kind != "ConfigMap" || r.ref.Name != rootsName || r.ref.Key != rootsKey {
 		return nil, "its anchors stand in " + where + ", which was not read", mesh.EvidenceNone
 	}
-	plane := s.planes[namespace]
-	var stored *mesh.Copy
-	if plane != nil {
-		for i := range plane.Copies {
-			if c := &plane.Copies[i]; c.Store == string(layout.StoreTrustRoots) {
-				stored = c
-			}
-		}
-	}
+	stored := s.stored(namespace, string(layout.StoreTrustRoots))
 	switch {
 	case stored == nil || stored.Trust == nil:
 		return nil, "its anchors stand in " + where + ", which could not be read", mesh.EvidenceNone
 	case proxy == nil:
 		return nil, "it takes its anchors from " + where + " when it starts", mesh.EvidenceNone
-	case proxy.StartedAt.IsZero():
+	}
+	return s.atStart(stored, where, proxy, r.release)
+}
+
+// stored returns the copy of one kind in a control plane's namespace.
+func (s *survey) stored(namespace, store string) *mesh.Copy {
+	if plane := s.planes[namespace]; plane != nil {
+		for i := range plane.Copies {
+			if plane.Copies[i].Store == store {
+				return &plane.Copies[i]
+			}
+		}
+	}
+	return nil
+}
+
+// atStart returns what a process took from a place when it started, if that can
+// be told from when the place was last changed.
+func (s *survey) atStart(stored *mesh.Copy, where string, process *mesh.Process, release string) (*mesh.TrustSet, string, mesh.Evidence) {
+	switch started := process.StartedAt; {
+	case started.IsZero():
 		return nil, "it does not run yet, and takes what " + where + " holds when it starts", mesh.EvidenceNone
 	case stored.ChangedAt.IsZero():
 		return nil, "it took what " + where + " held when it started, and when that was changed is not known", mesh.EvidenceNone
-	case proxy.StartedAt.After(stored.ChangedAt.Add(s.opts.Lag + s.opts.NodeSkew)):
-		return s.texts.TrustSet(stored.Trust.PEM, r.release), "", mesh.EvidenceInferred
-	case proxy.StartedAt.Before(stored.ChangedAt.Add(-s.opts.NodeSkew)):
+	case started.After(stored.ChangedAt.Add(s.opts.Lag + s.opts.NodeSkew)):
+		return s.texts.TrustSet(stored.Trust.PEM, release), "", mesh.EvidenceInferred
+	case started.Before(stored.ChangedAt.Add(-s.opts.NodeSkew)):
 		return nil, "it started before " + where + " was last changed", mesh.EvidenceNone
 	}
 	return nil, "it started so close to the last change of " + where + " that it may hold either text", mesh.EvidenceNone
+}
+
+// identityLiteral returns identity's own copy of the anchors, of 2.9 and 2.10.
+func identityLiteral(c *wire.Container) (text string, ok bool) {
+	if text, ok = flagOf(c.Args, flagIdentityRoots); ok {
+		return text, true
+	}
+	e, n := lastEnv(c.Env, envIdentityRoots)
+	return e.Value, n > 0 && e.Ref == nil
+}
+
+// identityRoots says what a process of linkerd-identity holds the issuer
+// against. It reads a mounted file, so a container that was restarted in an old
+// pod may read an old text: the pod's age would not help, its own start does,
+// with the kubelet's lag.
+func (s *survey) identityRoots(p *mesh.Peer, r *rawTrust) {
+	id := p.Identity
+	if r.identityLiteral {
+		text, err := layout.DecodeBase64(r.identityText)
+		if err != nil {
+			id.RootsWhy = "its own copy is not valid base64"
+			return
+		}
+		id.Roots, id.RootsEvidence = s.texts.TrustSet(text, r.release), mesh.EvidenceSpec
+		return
+	}
+	for _, store := range []layout.Store{layout.StoreTrustRoots, layout.StoreLinkerdConfig} {
+		c := s.stored(p.Namespace, string(store))
+		if c == nil || !c.For(mesh.IdentityRoots) {
+			continue
+		}
+		if c.Trust == nil {
+			break
+		}
+		id.Roots, id.RootsWhy, id.RootsEvidence = s.atStart(c, c.Object.String(), &id.Process, r.release)
+		return
+	}
+	id.RootsWhy = "the place that it takes its anchors from could not be read"
 }

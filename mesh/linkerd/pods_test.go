@@ -137,6 +137,12 @@ func TestControlPlanePodsTrustWhatStoodInTheConfigMapWhenTheyStarted(t *testing.
 			}
 			require.NotNil(t, p.Identity)
 			assert.Equal(t, 4, p.Identity.Restarts)
+			if c.managed {
+				assert.Equal(t, "root", names(p.Identity.Roots), "its own container started after the proxy's")
+				assert.Equal(t, mesh.EvidenceInferred, p.Identity.RootsEvidence)
+			} else {
+				assert.NotEmpty(t, p.Identity.RootsWhy)
+			}
 			assert.Equal(t, "linkerd.io/tls", p.Identity.Scheme)
 			i := s.Installations[0]
 			assert.Equal(t, 48*time.Hour, i.IssuanceLifetime, "the longest in force counts")

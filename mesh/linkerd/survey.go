@@ -23,8 +23,7 @@ type Options struct {
 	// NodeSkew is by how much a node's clock may differ from the API server's.
 	// Default 30 s.
 	NodeSkew time.Duration
-	// Refuse are addresses that no Link's credentials may lead to, besides the
-	// API server of the cluster itself.
+	// Credentials say what the credentials of Links may do.
 	Credentials CredentialOptions
 }
 
@@ -52,6 +51,7 @@ type survey struct {
 	planes map[string]*plane // by namespace
 
 	raw       []rawTrust // of each peer
+	tlsNames  map[[3]string]string
 	templates []owned
 	classes   map[classKey]*mesh.Class
 	workloads map[string]*mesh.Workload // by UID
@@ -67,6 +67,7 @@ func Survey(ctx context.Context, cluster *mesh.Cluster, opts Options) *mesh.Surv
 		ctx: ctx, c: cluster.Client, opts: opts.withDefaults(), dec: newDecoder(),
 		out:       &mesh.Survey{Name: cluster.Name, Identity: cluster.Identity, Server: cluster.Client.Server()},
 		planes:    map[string]*plane{},
+		tlsNames:  map[[3]string]string{},
 		classes:   map[classKey]*mesh.Class{},
 		workloads: map[string]*mesh.Workload{},
 		seen:      map[string]owned{},

@@ -3,7 +3,9 @@ package wire
 import (
 	"bytes"
 	"runtime"
+	"syscall"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
@@ -15,6 +17,13 @@ import (
 // client-go it includes the response's bytes, which its decoder needs whole.
 func BenchmarkTenThousandPods(b *testing.B) {
 	data := protobufOf(b, podList(b, 10_000, 3, 2))
+	cpu := func() time.Duration {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
 	live := func(b *testing.B, hold func() any) {
 		var before, after runtime.MemStats
 		runtime.GC()
@@ -29,9 +38,11 @@ func BenchmarkTenThousandPods(b *testing.B) {
 		b.SetBytes(int64(len(data)))
 		b.ReportAllocs()
 		read := func() any { pods, _ := readPods(b, decoder(), data); return pods }
+		before := cpu()
 		for b.Loop() {
 			read()
 		}
+		b.ReportMetric(float64((cpu()-before).Milliseconds())/float64(b.N), "cpu-ms/op")
 		live(b, read)
 	})
 	b.Run("client-go", func(b *testing.B) {
@@ -45,9 +56,11 @@ func BenchmarkTenThousandPods(b *testing.B) {
 			}
 			return []any{body, list}
 		}
+		before := cpu()
 		for b.Loop() {
 			read()
 		}
+		b.ReportMetric(float64((cpu()-before).Milliseconds())/float64(b.N), "cpu-ms/op")
 		live(b, read)
 	})
 }
