@@ -20,7 +20,7 @@
 // # What counts
 //
 // Linkerd keeps several copies of its anchors, and which one counts for what has
-// changed four times:
+// changed twice:
 //
 //	release     new pods              linkerd-identity        control plane's proxies   next upgrade
 //	2.3 - 2.8   linkerd-config        linkerd-config, at its  literal in each           linkerd-config
