@@ -17,7 +17,7 @@ import (
 
 func TestTheAuditLogCountsCalls(t *testing.T) {
 	ctx, c, namespace := place(t)
-	client, err := kubernetes.NewForConfig(c.Calling("counted"))
+	client, err := kubernetes.NewForConfig(c.Calling(namespace))
 	require.NoError(t, err)
 	_, err = client.CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{})
 	require.NoError(t, err)
@@ -32,13 +32,13 @@ func TestTheAuditLogCountsCalls(t *testing.T) {
 	_, err = client.CoreV1().ConfigMaps(namespace).Get(ctx, "missing", metav1.GetOptions{})
 	require.True(t, apierrors.IsNotFound(err))
 
-	calls, err := c.Calls(mark, testbed.ByUserAgent("counted"))
+	calls, err := c.Calls(mark, testbed.ByUserAgent(namespace))
 	require.NoError(t, err)
 	require.Equal(t, map[string]int{"list": 3, "create": 1, "get": 1}, testbed.Count(calls, func(c testbed.Call) string { return c.Verb }))
 	require.Equal(t, "create configmaps "+namespace+"/made 201", calls[3].String())
 	require.True(t, calls[3].Writes())
 	require.Equal(t, 404, calls[4].Code)
-	all, err := c.Calls(testbed.Mark{}, testbed.ByUserAgent("counted"))
+	all, err := c.Calls(testbed.Mark{}, testbed.ByUserAgent(namespace))
 	require.NoError(t, err)
 	require.Len(t, all, 6)
 	health, err := c.Calls(testbed.Mark{}, func(c testbed.Call) bool { return strings.HasPrefix(c.URI, "/readyz") })
@@ -80,11 +80,11 @@ func TestAServiceAccountMayDoWhatItMayAndNoMore(t *testing.T) {
 
 func TestActingAsAnotherUser(t *testing.T) {
 	ctx, c, namespace := place(t)
-	client, err := kubernetes.NewForConfig(c.As("nobody", "nogroup"))
+	client, err := kubernetes.NewForConfig(c.As(namespace, "nogroup"))
 	require.NoError(t, err)
 	_, err = client.CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{})
 	require.True(t, apierrors.IsForbidden(err), "%v", err)
-	calls, err := c.Calls(testbed.Mark{}, testbed.ByUser("nobody"))
+	calls, err := c.Calls(testbed.Mark{}, testbed.ByUser(namespace))
 	require.NoError(t, err)
 	require.Len(t, calls, 1)
 }

@@ -72,13 +72,14 @@ func (c *Cluster) apply(ctx context.Context, namespace string, o *unstructured.U
 		if got, err = resource.Get(ctx, o.GetName(), metav1.GetOptions{}); err != nil {
 			return false, err
 		}
-		conditions, _, err := unstructured.NestedSlice(got.Object, "status", "conditions")
+		// It is null at first, which NestedSlice takes for a mistake.
+		conditions, _, _ := unstructured.NestedSlice(got.Object, "status", "conditions")
 		for _, c := range conditions {
 			if m, ok := c.(map[string]any); ok && m["type"] == "Established" && m["status"] == "True" {
 				return true, nil
 			}
 		}
-		return false, err
+		return false, nil
 	})
 	return got, err
 }

@@ -171,8 +171,14 @@ func (p *Process) end(ctx context.Context, sig syscall.Signal) error {
 	}
 }
 
-// Pause freezes the process: its connections stay open and nobody answers.
-func (p *Process) Pause() error { return p.signal(syscall.SIGSTOP) }
+// Pause freezes the process: its connections stay open and nobody answers. It
+// returns when that is so.
+func (p *Process) Pause() error {
+	if err := p.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	return awaitFrozen(p.PID())
+}
 
 // Resume lets a frozen process go on.
 func (p *Process) Resume() error { return p.signal(syscall.SIGCONT) }
