@@ -230,7 +230,9 @@ func takesBack(t require.TestingT, b *bundle.Bundle, text []byte) {
 				require.Error(t, reading.Err)
 				continue
 			}
-			require.NoError(t, reading.Err)
+			if len(reading.Skipped) < b.Len() { // else a proxy does not start: that is no fault of the text
+				require.NoError(t, reading.Err)
+			}
 			require.Zero(t, reading.TruncatedAt)
 			require.Len(t, append(slices.Clone(reading.Certificates), skippedOf(reading)...), b.Len())
 			require.True(t, bundle.New(append(slices.Clone(reading.Certificates), skippedOf(reading)...)...).Equal(b))
