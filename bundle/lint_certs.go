@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/windlass-mesh/windlass/internal/webpki"
@@ -222,5 +223,16 @@ func signatureName(c *Certificate) string { return c.parsed.SignatureAlgorithm.S
 // anchor, nil when they do.
 func loads(c *Certificate, r Release) error {
 	_, err := webpki.ParseAnchor(c.raw, r)
+	return err
+}
+
+// loadsNowhere says why no proxy of any known release takes the certificate as
+// an anchor, nil when some do. The newest take most, so they are asked first.
+func loadsNowhere(c *Certificate) (err error) {
+	for _, r := range slices.Backward(Releases()) {
+		if err = loads(c, r); err == nil {
+			return nil
+		}
+	}
 	return err
 }
