@@ -31,7 +31,7 @@ func (s *scanner) decode() {
 		var scratch []byte
 		for i := from; i < to; i++ {
 			if certs[i], errs[i] = s.blocks[i].certificate(&scratch, s.known); errs[i] == nil {
-				refused[i] = loadsNowhere(certs[i])
+				refused[i] = certs[i].refusedByProxies()
 			}
 		}
 	}

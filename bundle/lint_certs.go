@@ -226,13 +226,18 @@ func loads(c *Certificate, r Release) error {
 	return err
 }
 
-// loadsNowhere says why no proxy of any known release takes the certificate as
-// an anchor, nil when some do. The newest take most, so they are asked first.
-func loadsNowhere(c *Certificate) (err error) {
-	for _, r := range slices.Backward(Releases()) {
-		if err = loads(c, r); err == nil {
-			return nil
+// refusedByProxies says why no proxy of any known release takes the certificate
+// as an anchor, nil when some do. The newest take most, so they are asked first.
+// The answer is kept: most readers meet a certificate many times.
+func (c *Certificate) refusedByProxies() error {
+	c.loadsOnce.Do(func() {
+		for _, r := range slices.Backward(knownReleases) {
+			if c.loadsNowhere = loads(c, r); c.loadsNowhere == nil {
+				return
+			}
 		}
-	}
-	return err
+	})
+	return c.loadsNowhere
 }
+
+var knownReleases = Releases()

@@ -55,10 +55,10 @@ func parseCert(der []byte, r *rules, ignoreCritical bool) (*cert, *Error) {
 }
 
 func (c *cert) readBody(in *reader, r *rules, ignoreCritical bool) *Error {
-	err := in.nested(tagExplicit0, fail(UnsupportedCertVersion), func(in *reader) *Error {
+	err := in.nested(tagExplicit0, errVersion, func(in *reader) *Error {
 		v, err := in.small()
 		if err == nil && v != 2 {
-			err = fail(UnsupportedCertVersion)
+			err = errVersion
 		}
 		return err
 	})
