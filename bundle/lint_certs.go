@@ -221,10 +221,7 @@ func signatureName(c *Certificate) string { return c.parsed.SignatureAlgorithm.S
 
 // loads says why the proxies of a release do not take the certificate as an
 // anchor, nil when they do.
-func loads(c *Certificate, r Release) error {
-	_, err := webpki.ParseAnchor(c.raw, r)
-	return err
-}
+func loads(c *Certificate, r Release) error { return webpki.Loads(c.raw, r) }
 
 // refusedByProxies says why no proxy of any known release takes the certificate
 // as an anchor, nil when some do. The newest take most, so they are asked first.
