@@ -25,11 +25,14 @@ func (s *scanner) decode() {
 	if len(s.blocks) == 0 {
 		return
 	}
-	certs, errs := make([]*Certificate, len(s.blocks)), make([]error, len(s.blocks))
+	certs := make([]*Certificate, len(s.blocks))
+	errs, refused := make([]error, len(s.blocks)), make([]error, len(s.blocks))
 	part := func(from, to int) {
 		var scratch []byte
 		for i := from; i < to; i++ {
-			certs[i], errs[i] = s.blocks[i].certificate(&scratch, s.known)
+			if certs[i], errs[i] = s.blocks[i].certificate(&scratch, s.known); errs[i] == nil {
+				refused[i] = certs[i].refusedByProxies()
+			}
 		}
 	}
 	n := len(s.blocks)
@@ -49,6 +52,8 @@ func (s *scanner) decode() {
 			continue
 		case cert.parseErr != nil:
 			s.report(CodeUnreadableByIdentity, LevelError, b.begin, "%s: %v; linkerd-identity refuses the whole bundle for it", cert, cert.parseErr)
+		case refused[i] != nil:
+			s.report(CodeSkippedByProxy, LevelError, b.begin, "%s: no proxy takes it for an anchor: %v", cert, refused[i])
 		}
 		s.found = append(s.found, located{certs[i], b.begin})
 	}

@@ -221,8 +221,11 @@ func TestEveryReaderTakesBackWhatMarshalWrites(t *testing.T) {
 	})
 }
 
-// takesBack asks both readers, every release, for exactly the set.
+// takesBack asks both readers for exactly the set: identity, and the proxies of
+// some release, without passing over any certificate. Older proxies may not
+// know an extension, but read the same text.
 func takesBack(t require.TestingT, b *bundle.Bundle, text []byte) {
+	whole := false
 	for _, r := range bundle.Releases() {
 		for _, rules := range []bundle.Rules{bundle.Identity, bundle.Proxy} {
 			reading := bundle.ReadAs(text, rules, r)
@@ -230,12 +233,17 @@ func takesBack(t require.TestingT, b *bundle.Bundle, text []byte) {
 				require.Error(t, reading.Err)
 				continue
 			}
-			require.NoError(t, reading.Err)
 			require.Zero(t, reading.TruncatedAt)
-			require.Len(t, append(slices.Clone(reading.Certificates), skippedOf(reading)...), b.Len())
-			require.True(t, bundle.New(append(slices.Clone(reading.Certificates), skippedOf(reading)...)...).Equal(b))
+			if rules == bundle.Identity || len(reading.Skipped) < b.Len() {
+				require.NoError(t, reading.Err)
+			}
+			read := append(slices.Clone(reading.Certificates), skippedOf(reading)...)
+			require.Len(t, read, b.Len())
+			require.True(t, bundle.New(read...).Equal(b))
+			whole = whole || rules == bundle.Proxy && len(reading.Skipped) == 0
 		}
 	}
+	require.True(t, whole || b.Len() == 0, "no proxy takes all of it")
 }
 
 func skippedOf(r bundle.Reading) (out []*bundle.Certificate) {

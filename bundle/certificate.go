@@ -67,6 +67,9 @@ type Certificate struct {
 
 	anchorOnce sync.Once
 	anchorID   AnchorID
+
+	loadsOnce    sync.Once
+	loadsNowhere error // see refusedByProxies
 }
 
 // frame holds the parts of a certificate that can be found without judging it,

@@ -95,8 +95,8 @@ func (l *linter) report(level Level, code Code, subject, hint, format string, ar
 // text judges one text as its consumers read it.
 func (l *linter) text(c *textCopy) {
 	for _, i := range c.issues {
-		if i.Code == CodeUnreadableByIdentity {
-			continue // said below, once for the text
+		if i.Code == CodeUnreadableByIdentity || i.Code == CodeSkippedByProxy {
+			continue // said below, by reader and release
 		}
 		l.report(i.Level, i.Code, c.where(), "", "%s: %s", c.at(i.Line), i.Message)
 	}

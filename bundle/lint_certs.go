@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/windlass-mesh/windlass/internal/webpki"
@@ -220,7 +221,20 @@ func signatureName(c *Certificate) string { return c.parsed.SignatureAlgorithm.S
 
 // loads says why the proxies of a release do not take the certificate as an
 // anchor, nil when they do.
-func loads(c *Certificate, r Release) error {
-	_, err := webpki.ParseAnchor(c.raw, r)
-	return err
+func loads(c *Certificate, r Release) error { return webpki.Loads(c.raw, r) }
+
+// refusedByProxies says why no proxy of any known release takes the certificate
+// as an anchor, nil when some do. The newest take most, so they are asked first.
+// The answer is kept: most readers meet a certificate many times.
+func (c *Certificate) refusedByProxies() error {
+	c.loadsOnce.Do(func() {
+		for _, r := range slices.Backward(knownReleases) {
+			if c.loadsNowhere = loads(c, r); c.loadsNowhere == nil {
+				return
+			}
+		}
+	})
+	return c.loadsNowhere
 }
+
+var knownReleases = Releases()

@@ -42,6 +42,17 @@ func ParseAnchor(der []byte, rel Release) (*Anchor, error) {
 	return a, nil
 }
 
+// Loads says why ParseAnchor would refuse the certificate, nil if it would not,
+// for those who do not need the anchor.
+func Loads(der []byte, rel Release) error {
+	_, err := parseCert(der, rel.rules(), rel.rules().anchorsIgnoreCritical)
+	if err == nil {
+		return nil
+	}
+	_, cause := ParseAnchor(der, rel)
+	return cause
+}
+
 func parseAnchor(der []byte, r *rules) (*Anchor, *Error) {
 	c, err := parseCert(der, r, r.anchorsIgnoreCritical)
 	if err == nil {

@@ -27,43 +27,49 @@ type cert struct {
 // byte for byte; any INTEGER is a serial number; dates are kept unread.
 func parseCert(der []byte, r *rules, ignoreCritical bool) (*cert, *Error) {
 	var c cert
-	var body []byte
-	err := readAll(der, trailingCertificate, func(in *reader) *Error {
-		return in.nested(tagSequence, trailingSignedData, func(in *reader) (err *Error) {
-			start := in.rest
-			if body, err = in.expect(tagSequence); err != nil {
-				return err
-			}
-			c.tbs = start[:len(start)-len(in.rest)]
-			if c.algorithm, err = in.expect(tagSequence); err != nil {
-				return err
-			}
-			c.signature, err = in.bitString()
-			return err
-		})
-	})
+	in := reader{der}
+	signed, err := in.enter(tagSequence, trailingSignedData)
 	if err != nil {
 		return nil, err
 	}
-	err = readAll(body, trailingTBS, func(in *reader) *Error {
-		return c.readBody(in, r, ignoreCritical)
-	})
+	start := signed.rest
+	body, err := signed.expect(tagSequence)
 	if err != nil {
 		return nil, err
+	}
+	c.tbs = start[:len(start)-len(signed.rest)]
+	if c.algorithm, err = signed.expect(tagSequence); err != nil {
+		return nil, err
+	}
+	if c.signature, err = signed.bitString(); err != nil {
+		return nil, err
+	}
+	if !signed.empty() {
+		return nil, trailingSignedData
+	}
+	if !in.empty() {
+		return nil, trailingCertificate
+	}
+	tbs := reader{body}
+	if err := c.readBody(&tbs, r, ignoreCritical); err != nil {
+		return nil, err
+	}
+	if !tbs.empty() {
+		return nil, trailingTBS
 	}
 	return &c, nil
 }
 
 func (c *cert) readBody(in *reader, r *rules, ignoreCritical bool) *Error {
-	err := in.nested(tagExplicit0, fail(UnsupportedCertVersion), func(in *reader) *Error {
-		v, err := in.small()
-		if err == nil && v != 2 {
-			err = fail(UnsupportedCertVersion)
-		}
-		return err
-	})
+	version, err := in.enter(tagExplicit0, errVersion)
 	if err != nil {
 		return err
+	}
+	switch v, err := version.small(); {
+	case err != nil:
+		return err
+	case v != 2 || !version.empty():
+		return errVersion
 	}
 	if _, err = in.expect(tagInteger); err != nil { // serial number
 		return err
@@ -75,7 +81,7 @@ func (c *cert) readBody(in *reader, r *rules, ignoreCritical bool) *Error {
 	if !bytes.Equal(algorithm, c.algorithm) {
 		return fail(SignatureAlgorithmMismatch)
 	}
-	for _, field := range []*[]byte{&c.issuer, &c.validity, &c.subject, &c.spki} {
+	for _, field := range [...]*[]byte{&c.issuer, &c.validity, &c.subject, &c.spki} {
 		if *field, err = in.expect(tagSequence); err != nil {
 			return err
 		}
@@ -96,21 +102,33 @@ func (c *cert) readBody(in *reader, r *rules, ignoreCritical bool) *Error {
 	if in.empty() {
 		return nil
 	}
-	return in.nested(tagExplicit3, trailingExtensions, func(in *reader) *Error {
-		return in.nested(tagSequence, trailingExtension, func(list *reader) *Error {
-			if list.empty() && r.emptyExtensions {
-				return nil
-			}
-			for {
-				err := list.nested(tagSequence, trailingExtension, func(ext *reader) *Error {
-					return c.readExtension(ext, r, ignoreCritical)
-				})
-				if err != nil || list.empty() {
-					return err
-				}
-			}
-		})
-	})
+	wrapper, err := in.enter(tagExplicit3, trailingExtensions)
+	if err != nil {
+		return err
+	}
+	list, err := wrapper.enter(tagSequence, trailingExtension)
+	if err != nil {
+		return err
+	}
+	for !list.empty() || !r.emptyExtensions {
+		ext, err := list.enter(tagSequence, trailingExtension)
+		if err != nil {
+			return err
+		}
+		if err := c.readExtension(&ext, r, ignoreCritical); err != nil {
+			return err
+		}
+		if !ext.empty() {
+			return trailingExtension
+		}
+		if list.empty() {
+			break
+		}
+	}
+	if !wrapper.empty() {
+		return trailingExtensions
+	}
+	return nil
 }
 
 // idCE is the arc 2.5.29, and sctListOID is 1.3.6.1.4.1.11129.2.4.2 (src/x509.rs).
@@ -168,11 +186,13 @@ func (c *cert) readExtension(in *reader, r *rules, ignoreCritical bool) *Error {
 		*field = &value
 		return nil
 	}
-	return readAll(value, trailingExtension, func(in *reader) *Error {
-		val, err := in.expect(tag)
-		*field = &val
-		return err
-	})
+	inner := reader{value}
+	val, err := inner.expect(tag)
+	*field = &val
+	if err == nil && !inner.empty() {
+		err = trailingExtension
+	}
+	return err
 }
 
 // names calls f for each subjectAltName, until f or the list fails. A

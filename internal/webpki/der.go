@@ -90,6 +90,17 @@ func (r *reader) nested(tag byte, otherwise *Error, read func(*reader) *Error) *
 	return readAll(val, otherwise, read)
 }
 
+// enter is nested without the call back, for the parsing of whole certificates,
+// which is done so often that its allocations count. The caller has to see to
+// it that the inside is used up, and to report otherwise if it is not.
+func (r *reader) enter(tag byte, otherwise *Error) (reader, *Error) {
+	val, err := r.expect(tag)
+	if err != nil {
+		return reader{}, otherwise
+	}
+	return reader{val}, nil
+}
+
 // readAll hands b to read, which has to use it up; else the error is otherwise.
 func readAll(b []byte, otherwise *Error, read func(*reader) *Error) *Error {
 	in := reader{b}
@@ -108,16 +119,16 @@ func (r *reader) boolean() (bool, *Error) {
 	if !r.peek(tagBoolean) {
 		return false, nil
 	}
-	var out bool
-	err := r.nested(tagBoolean, trailingBool, func(in *reader) *Error {
-		if in.empty() || in.rest[0] != 0 && in.rest[0] != 0xff {
-			return errBadDer
-		}
-		out = in.rest[0] == 0xff
-		in.rest = in.rest[1:]
-		return nil
-	})
-	return out, err
+	in, err := r.enter(tagBoolean, trailingBool)
+	switch {
+	case err != nil:
+		return false, err
+	case in.empty() || in.rest[0] != 0 && in.rest[0] != 0xff:
+		return false, errBadDer
+	case len(in.rest) > 1:
+		return in.rest[0] == 0xff, trailingBool
+	}
+	return in.rest[0] == 0xff, nil
 }
 
 // small reads an INTEGER from 0 to 255.
@@ -137,15 +148,14 @@ func (r *reader) small() (int, *Error) {
 
 // bitString reads a BIT STRING of whole bytes.
 func (r *reader) bitString() ([]byte, *Error) {
-	var out []byte
-	err := r.nested(tagBitString, trailingBitString, func(in *reader) *Error {
-		if in.empty() || in.rest[0] != 0 {
-			return errBadDer
-		}
-		out, in.rest = in.rest[1:], nil
-		return nil
-	})
-	return out, err
+	in, err := r.enter(tagBitString, trailingBitString)
+	if err != nil {
+		return nil, err
+	}
+	if in.empty() || in.rest[0] != 0 {
+		return nil, errBadDer
+	}
+	return in.rest[1:], nil
 }
 
 // time reads a UTCTime or a GeneralizedTime with seconds and a Z, no earlier

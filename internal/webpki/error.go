@@ -131,6 +131,7 @@ func trailing(id string) *Error {
 // are made: at and in copy.
 var (
 	errBadDer           = fail(BadDer)
+	errVersion          = fail(UnsupportedCertVersion)
 	errUnknownIssuer    = fail(UnknownIssuer)
 	trailingBitString   = trailing("BitString")
 	trailingBool        = trailing("Bool")
