@@ -19,13 +19,21 @@ build: ## build bin/windlass, static and without cgo
 demo: build ## run the main job on embedded examples: merge, cross-sign, verdicts
 	@$(GO) run ./examples/demo
 
+.PHONY: tools
+tools: ## build the control planes that tests run against, once for all checkouts
+	@$(GO) run ./internal/testbed/cmd/tools
+
 .PHONY: test
-test: ## run all tests
+test: tools ## run all tests
 	$(GO) test ./...
 
 .PHONY: test-unit
 test-unit: ## run the tests that need nothing but Go, fast
 	$(GO) test -short ./...
+
+.PHONY: testbed-up
+testbed-up: tools ## run three clusters to play with until interrupted
+	$(GO) run ./internal/testbed/cmd/up -n 3
 
 .PHONY: bench
 bench: build ## run the benchmarks and print a table: figure, bound, met or not

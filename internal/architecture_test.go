@@ -25,13 +25,20 @@ var layers = []string{
 	"bundle",
 	"issuer",
 	"mesh/internal/wire",
+	"mesh/internal/wiretest",
+	"mesh/internal/portforward",
 	"mesh",
 	"mesh/linkerd",
+	"mesh/health",
 	"internal/cli",
 	"cmd/windlass",
 	"examples",
 	"internal/testca",
-	"mesh/internal/wiretest",
+	"internal/testbed/binaries",
+	"internal/testbed",
+	"internal/testbed/linkerdtest",
+	"internal/testbed/cmd/tools",
+	"internal/testbed/cmd/up",
 	"examples/demo",
 	"internal/benchtable",
 	"internal/docgen",
@@ -39,8 +46,20 @@ var layers = []string{
 	"docs",
 }
 
-// testsAndDemoOnly are packages that no product code imports.
-var testsAndDemoOnly = []string{"internal/testca", "mesh/internal/wiretest"}
+// forTests reports whether a package is for tests and the demo: no product code
+// imports it.
+func forTests(name string) bool {
+	return name == "internal/testca" || name == "mesh/internal/wiretest" || strings.HasPrefix(name, "internal/testbed")
+}
+
+// isProgram reports whether a package is a command, or has tests alone.
+func isProgram(name string) bool {
+	switch name {
+	case "internal/benchtable", "internal/docgen", "internal", "docs":
+		return true
+	}
+	return strings.HasPrefix(name, "cmd/") || strings.HasPrefix(name, "examples") || strings.HasPrefix(name, "internal/testbed/cmd/")
+}
 
 // alone are packages that know nothing of each other although one stands above
 // the other: what is trusted and what signs.
@@ -61,9 +80,8 @@ func TestPackagesImportOnlyWhatStandsAboveThem(t *testing.T) {
 				continue
 			}
 			require.Less(t, rank[other], at, "%s imports %s, which does not stand above it", name, other)
-			for _, o := range testsAndDemoOnly {
-				require.False(t, other == o && !strings.HasPrefix(name, "examples/"), "%s imports %s, which is for tests and the demo", name, o)
-			}
+			require.False(t, forTests(other) && !forTests(name) && !strings.HasPrefix(name, "examples/"),
+				"%s imports %s, which is for tests and the demo", name, other)
 			for _, pair := range alone {
 				require.NotEqual(t, pair, [2]string{name, other}, "%s and %s know nothing of each other", name, other)
 			}
@@ -77,7 +95,7 @@ func TestLibrariesDoNotPrintExitOrReadTheClock(t *testing.T) {
 	forbidden := []string{"time.Now(", "time.Since(", "os.Exit(", "log.Print", "fmt.Print", "os.Stdout", "os.Stderr"}
 	for _, p := range listPackages(t) {
 		name := strings.TrimPrefix(p.ImportPath, module)
-		if strings.HasPrefix(name, "cmd/") || strings.HasPrefix(name, "examples") || name == "internal/benchtable" || name == "internal/docgen" || name == "internal" || name == "docs" {
+		if isProgram(name) {
 			continue
 		}
 		for _, file := range p.GoFiles {
