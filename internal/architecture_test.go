@@ -28,6 +28,7 @@ var layers = []string{
 	"mesh/internal/wiretest",
 	"mesh/internal/portforward",
 	"mesh",
+	"mesh/health",
 	"mesh/linkerd",
 	"mesh/health",
 	"internal/cli",

@@ -137,7 +137,7 @@ Exit codes: 0 done or well, 1 failed, 2 wrong command line, 3 the answer is no,
 		}
 		return err
 	})
-	root.AddCommand(a.rootCmd(), a.issuerCmd(), a.bundleCmd(), a.versionCmd())
+	root.AddCommand(a.rootCmd(), a.issuerCmd(), a.bundleCmd(), a.surveyCmd(), a.checkCmd(), a.linkCmd(), a.versionCmd())
 	root.SetHelpCommand(helpCmd())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
