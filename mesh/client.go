@@ -78,9 +78,10 @@ func (o Options) withDefaults() Options {
 
 // Client speaks to one API server. It is safe for concurrent use.
 type Client struct {
-	http *http.Client
-	base *url.URL
-	opts Options
+	http   *http.Client
+	base   *url.URL
+	opts   Options
+	config *rest.Config
 
 	requests, bytes atomic.Int64
 	serverTime      atomic.Int64 // unix seconds of the last Date header
@@ -103,8 +104,11 @@ func NewClient(config *rest.Config, opts Options) (*Client, error) {
 	own := *h
 	own.Timeout = 0 // each request has its own
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Client{http: &own, base: base, opts: opts}, nil
+	return &Client{http: &own, base: base, opts: opts, config: config}, nil
 }
+
+// Config returns what the client connects with, its credentials included.
+func (c *Client) Config() *rest.Config { return rest.CopyConfig(c.config) }
 
 // Server returns the address of the API server.
 func (c *Client) Server() string { return c.base.String() }

@@ -135,6 +135,9 @@ const (
 	CodeOutside       Code = "outside"        // belongs to something outside of the clusters
 	CodeInterrupted   Code = "interrupted"    // the caller ended the survey
 	CodeIdentityOff   Code = "identity-off"   // the control plane runs without identity
+	CodeNotRunning    Code = "not-running"    // a proxy that was to be asked does not run, or ended meanwhile
+	CodeHandshake     Code = "handshake"      // a proxy was reached, and showed no certificate
+	CodeAddress       Code = "address"        // an address that is not dialed
 	CodeAmbiguousTime Code = "ambiguous-time" // started too close to a change to know which side of it
 )
 

@@ -61,6 +61,11 @@ type Gateway struct {
 	Identity  string // the name in its certificate
 	Addresses []string
 	Port      string
+
+	// Presented is the chain that it shows to who dials it, nil where nobody
+	// did, or none came; PresentedWhy then says why.
+	Presented    *Presented
+	PresentedWhy string
 }
 
 // RemoteAccess is a token in this cluster that another cluster's Link uses, or

@@ -33,7 +33,9 @@ type Class struct {
 	Trust    *TrustSet
 	TrustWhy string
 
-	// Presented is P. nil is unknown, and PresentedWhy says why.
+	// Presented is P: the chain of one of the peers, whose leaf is the first to
+	// end. Leaves differ, and nothing that a verdict rests on does. nil is
+	// unknown, and PresentedWhy says why.
 	Presented    *Presented
 	PresentedWhy string
 
@@ -66,6 +68,8 @@ type Peer struct {
 
 	// TLSName is the name that its certificate carries, "" if unknown.
 	TLSName string
+	// AdminPort is where its proxy answers questions about itself, 0 if unknown.
+	AdminPort int
 	// Proxy is the process that holds the anchors.
 	Proxy Process
 	// Identity is the process of linkerd-identity in this pod, nil elsewhere.
@@ -73,7 +77,11 @@ type Peer struct {
 
 	Class         *Class
 	TrustEvidence Evidence
-	Workload      *Workload // nil for none
+	// Presented is the chain that this very peer showed, its own leaf first; nil
+	// where it was not asked or did not answer.
+	Presented         *Presented
+	PresentedEvidence Evidence
+	Workload          *Workload // nil for none
 }
 
 // Process is one run of a container.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"time"
 
 	"github.com/windlass-mesh/windlass/bundle"
 )
@@ -103,4 +104,11 @@ func setID(s *TrustSet) string {
 // Presented is the chain that a peer shows, leaf first.
 type Presented struct {
 	Chain []*bundle.Certificate
+	// At is a moment of the API server's clock, to the second, that is not after
+	// the handshake: the leaf was in use then, or later. Zero is unknown.
+	At time.Time
+	// Hints are the subjects, as DER, that the peer named as acceptable to it: a
+	// proxy names those of all its anchors. That is evidence of what it trusts
+	// and no proof, since subjects are not unique.
+	Hints [][]byte
 }

@@ -24,6 +24,7 @@ const (
 
 	identityContainer = "identity"
 	envLocalName      = "LINKERD2_PROXY_IDENTITY_LOCAL_NAME"
+	envAdminAddress   = "LINKERD2_PROXY_ADMIN_LISTEN_ADDR"
 	envNamespace      = "_l5d_ns"          // up to 2.10 the names above refer to these two
 	envTrustDomain    = "_l5d_trustdomain" //
 	envIdentityRoots  = "LINKERD2_IDENTITY_TRUST_ANCHORS"
@@ -48,6 +49,6 @@ func newDecoder() *wire.Decoder {
 		Labels:      set(labelControlPlane, labelComponent),
 		Annotations: set(annotationProxyVersion, annotationGateway, annotationMirror),
 		Containers:  set(layout.ProxyContainer, identityContainer),
-		Env:         set(layout.ProxyAnchorsEnv, envLocalName, envNamespace, envTrustDomain, envIdentityRoots),
+		Env:         set(layout.ProxyAnchorsEnv, envLocalName, envAdminAddress, envNamespace, envTrustDomain, envIdentityRoots),
 	}
 }

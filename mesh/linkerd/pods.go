@@ -3,6 +3,7 @@ package linkerd
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,6 +62,7 @@ func (s *survey) addPod(pod *wire.Pod) {
 			p.Proxy = processOf(c)
 			r.fromProxy(c)
 			p.TLSName = s.tlsName(c.Env, pod.ServiceAccount, pod.Namespace)
+			p.AdminPort = adminPort(c.Env)
 		case identityContainer:
 			if p.Component == identityContainer {
 				p.Identity = identityOf(c)
@@ -147,6 +149,21 @@ func (s *survey) tlsName(env []wire.EnvVar, account, namespace string) string {
 		s.tlsNames[key] = out
 	}
 	return out
+}
+
+// adminPort returns the port that a proxy listens on for questions about itself.
+// The chart gives every proxy its address (values proxy.ports.admin).
+func adminPort(env []wire.EnvVar) int {
+	e, n := lastEnv(env, envAdminAddress)
+	if n == 0 {
+		return 4191 // linkerd2-proxy linkerd/app/src/env.rs, DEFAULT_ADMIN_LISTEN_ADDR
+	}
+	_, text, _ := cutLast(e.Value, ":")
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int(port)
 }
 
 // classKey is what peers must share to be one class.
