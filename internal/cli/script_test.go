@@ -81,6 +81,7 @@ const scriptNow = "2027-01-01T00:00:00Z"
 //	pair CERTIFICATE KEY    belong together
 //	mode FILE PERMISSIONS   such as 0600
 //	indent FILE COUNT       prints it indented, for manifests
+//	fleet SCENARIO          starts clusters, and KUBECONFIG names them; see fleets
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -109,6 +110,7 @@ func TestScript(t *testing.T) {
 				ts.Check(keyBelongs([]byte(ts.ReadFile(args[0])), []byte(ts.ReadFile(args[1]))))
 			},
 			"indent": scriptIndent,
+			"fleet":  scriptFleet,
 		},
 	})
 }

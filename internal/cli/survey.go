@@ -127,7 +127,7 @@ func (a *app) writeCluster(w io.Writer, f *mesh.Fleet, s *mesh.Survey, all bool)
 	}
 	finished := ""
 	if s.Finished > 0 {
-		finished = fmt.Sprintf(", and %s that have run to their end", counted(s.Finished, "pod", "pods"))
+		finished = fmt.Sprintf(", not counting %s", counted(s.Finished, "finished pod", "finished pods"))
 	}
 	fmt.Fprintf(w, "%s: %s\n", visible(s.Name), visible(counted(len(s.Peers), "peer", "peers")+finished))
 	for _, i := range s.Installations {

@@ -64,7 +64,7 @@ func (j *Judge) chains(d *Direction, from, to *side, q *party) bool {
 		a := j.Verifies(c, q.trust, q.release)
 		if !a.OK {
 			*d = Direction{Known: true, Refusing: q.String(),
-				Reason: fmt.Sprintf("%s refuse %s of %s: %s", strings.TrimSpace(q.String()+" in "+to.name), c, from.name, a.Reason)}
+				Reason: fmt.Sprintf("%s in %s, not accepted by %s in %s: %s", c, from.name, q, to.name, a.Reason)}
 			return false
 		}
 		if d.Until.IsZero() || a.Until.Before(d.Until) {

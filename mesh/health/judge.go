@@ -57,9 +57,9 @@ func (c Chain) String() string {
 	case len(c.certs) == 0:
 		return "nothing"
 	case c.issuer:
-		return "leaves of the issuer " + c.certs[0].String()
+		return "leaves signed by " + c.certs[0].String()
 	case len(c.certs) > 1:
-		return "a leaf of the issuer " + c.certs[1].String()
+		return "a leaf signed by " + c.certs[1].String()
 	}
 	return "the leaf " + c.certs[0].String()
 }

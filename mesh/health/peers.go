@@ -63,7 +63,7 @@ func (c *checker) party(i *mesh.Installation, all *side, q *party) {
 		if stored := i.CopiesFor(mesh.NewPods); q.stored || len(stored) > 0 && same(stored[0].Trust, q.trust) {
 			hint = "a restart alone does not help: new pods are given the same anchors; merge the anchor that is missing into them: `windlass bundle merge`"
 		}
-		c.add(bundle.LevelError, CodePeerUntrusted, q.String(), hint, "they refuse %s: %s", chain, a.Reason)
+		c.add(bundle.LevelError, CodePeerUntrusted, q.String(), hint, "not accepted here are %s: %s", chain, a.Reason)
 		return
 	}
 	if all.unsure != "" && !q.stored {
@@ -125,7 +125,7 @@ func (c *checker) identities(i *mesh.Installation) {
 		switch started := p.Identity.StartedAt; {
 		case started.Before(changed.Add(-skew)):
 			before = append(before, p)
-		case started.Before(changed.Add(skew)) && !p.Created.After(changed):
+		case started.Before(changed.Add(skew)) && p.Created.Before(changed):
 			near = append(near, p)
 		}
 	}

@@ -97,7 +97,7 @@ func sideOf(s *mesh.Survey, i *mesh.Installation, keep func(*mesh.Peer) bool) *s
 		switch {
 		case len(peers[c]) == 0 && c.Latent == 0:
 		case c.Trust == nil:
-			out.parties = append(out.parties, unknownParties(c, peers[c], i)...)
+			out.parties = append(out.parties, unknownParties(s, c, peers[c], i)...)
 		default:
 			out.parties = append(out.parties, &party{trust: c.Trust, release: c.Release, peers: peers[c], latent: c.Latent})
 		}
@@ -116,13 +116,13 @@ func sideOf(s *mesh.Survey, i *mesh.Installation, keep func(*mesh.Peer) bool) *s
 
 // unknownParties splits the peers of a class whose trust set is not known by
 // what can be said about them all the same.
-func unknownParties(c *mesh.Class, peers []*mesh.Peer, i *mesh.Installation) (out []*party) {
+func unknownParties(s *mesh.Survey, c *mesh.Class, peers []*mesh.Peer, i *mesh.Installation) (out []*party) {
 	proved, open := &party{why: c.TrustWhy, release: c.Release, proved: true}, &party{why: c.TrustWhy, release: c.Release}
 	for _, p := range peers {
 		switch {
 		case !p.External && !p.Proxy.Running && p.Proxy.StartedAt.IsZero() && p.Component != "":
 			// It takes what is stored when it starts.
-		case p.Proxy.Ready && i.Issuer != nil && !i.Issuer.ChangedAt.IsZero() && p.Proxy.StartedAt.After(i.Issuer.ChangedAt.Add(lag+skew)):
+		case verified(s, i, p):
 			proved.peers = append(proved.peers, p)
 		default:
 			open.peers = append(open.peers, p)
@@ -138,6 +138,27 @@ func unknownParties(c *mesh.Class, peers []*mesh.Peer, i *mesh.Installation) (ou
 		}
 	}
 	return out
+}
+
+// verified reports whether a peer that is ready has shown that it verifies what
+// the stored issuer signs: a proxy gets ready with its first leaf, which it
+// refuses where its own anchors do not verify it. The issuer has to be older than
+// the proxy, by the kubelet's lag, or than every identity that could have signed
+// (of a new control plane all is of one minute).
+func verified(s *mesh.Survey, i *mesh.Installation, p *mesh.Peer) bool {
+	if !p.Proxy.Ready || i.Issuer == nil || i.Issuer.Err != nil || i.Issuer.ChangedAt.IsZero() {
+		return false
+	}
+	changed := i.Issuer.ChangedAt
+	if p.Proxy.StartedAt.After(changed.Add(lag + skew)) {
+		return true
+	}
+	for n := range s.Peers {
+		if id := &s.Peers[n]; id.Identity != nil && id.Class.Installation == i.Namespace && id.Created.Before(changed) {
+			return false
+		}
+	}
+	return !p.Created.Before(changed)
 }
 
 // doubt says why peers may present a chain that is not the stored issuer's, ""
