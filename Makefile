@@ -32,8 +32,17 @@ test-unit: ## run the tests that need nothing but Go, fast
 	$(GO) test -short ./...
 
 .PHONY: testbed-up
-testbed-up: tools ## run three clusters to play with until interrupted
-	$(GO) run ./internal/testbed/cmd/up -n 3
+N ?= 3
+testbed-up: ## keep N clusters (default 3) with a mesh in the background, to play with
+	@$(GO) run ./internal/testbed/cmd/up -n $(N)
+
+.PHONY: testbed-down
+testbed-down: ## end them, for certain, and remove everything
+	@$(GO) run ./internal/testbed/cmd/up -down
+
+.PHONY: soak
+soak: tools ## survey 10,000 pods on a real API server beside one LIST of them; print the figures
+	WINDLASS_SOAK=1 $(GO) test -count=1 -timeout 10m -run '^TestSoak' -v ./mesh/linkerd
 
 .PHONY: bench
 bench: build ## run the benchmarks and print a table: figure, bound, met or not

@@ -12,7 +12,8 @@
 // ServiceAccounts and an audit log of its own, and one kubeconfig with a context
 // for each. The first run builds the programs, which takes minutes; the command
 // cmd/tools does that ahead. One etcd holds them all. Packages whose tests can share a bed use
-// Main and Shared; programs use Up.
+// Main and Shared; programs use Up. To have one to play with by hand, with a mesh
+// in it, there are make testbed-up and make testbed-down (cmd/up).
 //
 // # What is real and what is not
 //
