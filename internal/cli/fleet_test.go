@@ -60,6 +60,43 @@ var fleets = map[string]func(lab *testca.Lab, start func(string) *fakeapi.API) [
 		east.Install(fakeapi.Linkerd{Roots: root.PEM(), Issuer: root.Issuer("issuer", testca.From(-350*day), testca.Until(14*day)).PEM()})
 		return []*fakeapi.API{east}
 	},
+	// A control plane of this hour: all of it was made within a minute.
+	"fresh": func(lab *testca.Lab, start func(string) *fakeapi.API) []*fakeapi.API {
+		root := lab.Root("root")
+		east := start("east")
+		east.Install(fakeapi.Linkerd{Roots: root.PEM(), Issuer: root.Issuer("issuer").PEM(), RootsAge: time.Hour, IssuerAge: time.Hour, IdentityAge: time.Hour - 5*time.Second})
+		east.Deploy(fakeapi.Pod{Namespace: "shop", Workload: "web", Anchors: root.PEM(), Age: time.Hour - time.Minute})
+		return []*fakeapi.API{east}
+	},
+	// West shows a Link no more than the stock permissions do.
+	"stock": func(lab *testca.Lab, start func(string) *fakeapi.API) []*fakeapi.API {
+		root := lab.Root("root")
+		east, west := start("east"), start("west")
+		for _, c := range []*fakeapi.API{east, west} {
+			c.Install(fakeapi.Linkerd{Roots: root.PEM(), Issuer: root.Issuer("issuer of " + c.Name).PEM()})
+			c.Deploy(fakeapi.Pod{Namespace: "shop", Workload: "web", Anchors: root.PEM()})
+		}
+		west.Fault = func(r *http.Request) (int, string) {
+			for _, may := range []string{"/pods", "/services", "/services/kubernetes", "/replicasets", "/jobs", "/configmaps/linkerd-config"} {
+				if strings.HasSuffix(r.URL.Path, may) {
+					return 0, ""
+				}
+			}
+			return http.StatusForbidden, "forbidden"
+		}
+		east.Link(west)
+		return []*fakeapi.API{east, west}
+	},
+	// Credentials that would run a program.
+	"hostile": func(lab *testca.Lab, start func(string) *fakeapi.API) []*fakeapi.API {
+		root := lab.Root("root")
+		east, west := start("east"), start("west")
+		east.Install(fakeapi.Linkerd{Roots: root.PEM(), Issuer: root.Issuer("issuer").PEM()})
+		east.Link(west)
+		east.Credentials("west", "{apiVersion: v1, kind: Config, current-context: x, contexts: [{name: x, context: {cluster: x, user: x}}], "+
+			"clusters: [{name: x, cluster: {server: 'https://west.example.com'}}], users: [{name: x, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: touch, args: [ran]}}}]}")
+		return []*fakeapi.API{east}
+	},
 	// Clusters of all kinds of trouble beside one that is well.
 	"trouble": func(lab *testca.Lab, start func(string) *fakeapi.API) []*fakeapi.API {
 		root := lab.Root("root")

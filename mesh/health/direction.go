@@ -88,6 +88,9 @@ func unsure(from *side, q *party) string {
 			continue // new pods get a leaf of the stored issuer, or none
 		}
 		seen++
+		if p.seen {
+			continue
+		}
 		if !holdsAll(q.trust, p.trust) {
 			return fmt.Sprintf("what %s in %s present is not certain (%s), and %s do not trust all that those trust", p, from.name, why, q)
 		}

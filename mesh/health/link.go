@@ -227,6 +227,11 @@ func installation(s *mesh.Survey, namespace string) (*mesh.Installation, error) 
 
 // shared returns the anchors that every known trust set of both sides holds.
 func shared(a, b *side) []string {
+	for _, s := range []*side{a, b} {
+		if !slices.ContainsFunc(s.parties, func(p *party) bool { return p.trust != nil }) {
+			return []string{}
+		}
+	}
 	count, sets := map[bundle.AnchorID]int{}, 0
 	var order []bundle.AnchorID
 	for _, p := range slices.Concat(a.parties, b.parties) {
@@ -247,7 +252,7 @@ func shared(a, b *side) []string {
 	}
 	out := []string{}
 	for _, id := range order {
-		if count[id] == sets && sets > 1 {
+		if count[id] == sets {
 			out = append(out, id.String())
 		}
 	}

@@ -25,6 +25,9 @@ type party struct {
 	peers   []*mesh.Peer
 	latent  int  // templates with a proxy of their own
 	stored  bool // not peers: what new ones are given
+	// seen means that what these peers present was seen, so that it is not to be
+	// inferred.
+	seen bool
 	// proved means that a peer whose trust set is unknown has shown that it
 	// verifies what its own issuer signs.
 	proved bool
@@ -99,7 +102,7 @@ func sideOf(s *mesh.Survey, i *mesh.Installation, keep func(*mesh.Peer) bool) *s
 		case c.Trust == nil:
 			out.parties = append(out.parties, unknownParties(s, c, peers[c], i)...)
 		default:
-			out.parties = append(out.parties, &party{trust: c.Trust, release: c.Release, peers: peers[c], latent: c.Latent})
+			out.parties = append(out.parties, &party{trust: c.Trust, release: c.Release, peers: peers[c], latent: c.Latent, seen: c.Presented != nil})
 		}
 	}
 	for _, c := range i.CopiesFor(mesh.NewPods) {
@@ -117,7 +120,7 @@ func sideOf(s *mesh.Survey, i *mesh.Installation, keep func(*mesh.Peer) bool) *s
 // unknownParties splits the peers of a class whose trust set is not known by
 // what can be said about them all the same.
 func unknownParties(s *mesh.Survey, c *mesh.Class, peers []*mesh.Peer, i *mesh.Installation) (out []*party) {
-	proved, open := &party{why: c.TrustWhy, release: c.Release, proved: true}, &party{why: c.TrustWhy, release: c.Release}
+	proved, open := &party{why: c.TrustWhy, release: c.Release, proved: true, seen: c.Presented != nil}, &party{why: c.TrustWhy, release: c.Release, seen: c.Presented != nil}
 	for _, p := range peers {
 		switch {
 		case !p.External && !p.Proxy.Running && p.Proxy.StartedAt.IsZero() && p.Component != "":
