@@ -15,6 +15,7 @@ import (
 
 	"github.com/windlass-mesh/windlass/bundle"
 	"github.com/windlass-mesh/windlass/internal/cli"
+	"github.com/windlass-mesh/windlass/mesh/health"
 )
 
 // shown is the moment at which the pages' output was made.
@@ -108,4 +109,18 @@ func TestFindingsPageListsEveryCode(t *testing.T) {
 	}
 	require.Contains(t, known, string(bundle.CodeExpired))
 	require.Equal(t, known, documented)
+}
+
+// So does the page about clusters, for the codes of package health.
+func TestHealthPageListsEveryCode(t *testing.T) {
+	text, err := os.ReadFile("health.md")
+	require.NoError(t, err)
+	var documented, known []string
+	for _, m := range regexp.MustCompile("(?m)^### `([a-z-]+)`").FindAllStringSubmatch(string(text), -1) {
+		documented = append(documented, m[1])
+	}
+	for _, c := range health.Codes() {
+		known = append(known, string(c))
+	}
+	require.ElementsMatch(t, known, documented)
 }

@@ -30,11 +30,11 @@ var layers = []string{
 	"mesh",
 	"mesh/health",
 	"mesh/linkerd",
-	"mesh/health",
 	"internal/cli",
 	"cmd/windlass",
 	"examples",
 	"internal/testca",
+	"internal/fakeapi",
 	"internal/testbed/binaries",
 	"internal/testbed",
 	"internal/testbed/linkerdtest",
@@ -50,7 +50,7 @@ var layers = []string{
 // forTests reports whether a package is for tests and the demo: no product code
 // imports it.
 func forTests(name string) bool {
-	return name == "internal/testca" || name == "mesh/internal/wiretest" || strings.HasPrefix(name, "internal/testbed")
+	return name == "internal/testca" || name == "internal/fakeapi" || name == "mesh/internal/wiretest" || strings.HasPrefix(name, "internal/testbed")
 }
 
 // isProgram reports whether a package is a command, or has tests alone.
