@@ -163,7 +163,13 @@ func TestRealClustersAreSurveyedAndChecked(t *testing.T) {
 	assert.Contains(t, text, "env-in-spec")
 	assert.Contains(t, text, "which is west")
 
+	text, code = f.run(t, "survey --live", nil)
+	require.Equal(t, cli.ExitOK, code, text)
+	assert.Contains(t, text, "admin-endpoint")
+
 	var check checkDoc
+	text, code = f.run(t, "check --live", &check)
+	assert.Equal(t, cli.ExitOK, code, text)
 	text, code = f.run(t, "check", &check)
 	assert.Equal(t, cli.ExitOK, code, text)
 	var links linksDoc

@@ -24,6 +24,7 @@ type fleetFlags struct {
 	namespace  string
 	timeout    durationFlag
 	allowLocal bool
+	live       bool
 }
 
 func (f *fleetFlags) register(c *cobra.Command) {
@@ -33,6 +34,7 @@ func (f *fleetFlags) register(c *cobra.Command) {
 	fs.StringVar(&f.kubeconfig, "kubeconfig", "", "the kubeconfig `FILE` (default what kubectl would use)")
 	fs.StringVar(&f.namespace, "linkerd-namespace", "", "the control plane in this `NAMESPACE`, where a cluster has several")
 	fs.Var(&f.timeout, "timeout", "how long one cluster, and one Link's target, may take")
+	fs.BoolVar(&f.live, "live", false, "ask the proxies themselves what they trust and present, over port-forwards")
 	fs.BoolVar(&f.allowLocal, "allow-local-links", false, "follow credentials of Links to loopback and link-local addresses too, as in test beds")
 }
 
@@ -115,9 +117,7 @@ func (a *app) survey(ctx context.Context, f *fleetFlags, links bool) (*fleet, er
 	defer progress.end()
 	inParallel(len(all), func(i int) {
 		defer progress.done(all[i].name)
-		ctx, cancel := context.WithTimeout(ctx, f.timeout.d)
-		defer cancel()
-		out.Surveys[i] = surveyMember(ctx, all[i], opts, survey)
+		out.Surveys[i] = f.ask(ctx, all[i], opts, survey, progress)
 		choose(out.Surveys[i], f.namespace)
 	})
 	if links {
@@ -129,7 +129,8 @@ func (a *app) survey(ctx context.Context, f *fleetFlags, links bool) (*fleet, er
 	return out, nil
 }
 
-func surveyMember(ctx context.Context, m member, opts mesh.Options, o linkerd.Options) *mesh.Survey {
+// ask surveys one cluster, and with --live its proxies, each within the timeout.
+func (f *fleetFlags) ask(ctx context.Context, m member, opts mesh.Options, o linkerd.Options, p *progress) *mesh.Survey {
 	client, err := mesh.NewClient(m.config, opts)
 	if err != nil {
 		// A certificate that is not where the kubeconfig says, for one: the other
@@ -139,7 +140,16 @@ func surveyMember(ctx context.Context, m member, opts mesh.Options, o linkerd.Op
 		return s
 	}
 	defer client.CloseIdle()
-	return linkerd.Survey(ctx, &mesh.Cluster{Name: m.name, Client: client}, o)
+	cluster := &mesh.Cluster{Name: m.name, Client: client}
+	reading, cancel := context.WithTimeout(ctx, f.timeout.d)
+	defer cancel()
+	s := linkerd.Survey(reading, cluster, o)
+	if f.live && s.Reached {
+		asking, cancel := context.WithTimeout(ctx, f.timeout.d)
+		defer cancel()
+		linkerd.Live(asking, cluster, s, linkerd.LiveOptions{Progress: func(done, all int) { p.step(m.name, done, all) }})
+	}
+	return s
 }
 
 // choose leaves one control plane where the command line names it.
@@ -215,11 +225,12 @@ type progress struct {
 
 	mu      sync.Mutex
 	waiting []string
+	steps   map[string]string
 	total   int
 }
 
 func (a *app) progress(what string, names []string) *progress {
-	p := &progress{what: what, waiting: slices.Clone(names), total: len(names)}
+	p := &progress{what: what, waiting: slices.Clone(names), steps: map[string]string{}, total: len(names)}
 	if a.StderrIsTerminal && a.output == "text" {
 		p.a = a
 	}
@@ -236,11 +247,23 @@ func (p *progress) done(name string) {
 	p.show()
 }
 
+// step says how far one of them is.
+func (p *progress) step(name string, done, all int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.steps[name] = fmt.Sprintf(" (%d of %d proxies)", done, all)
+	p.show()
+}
+
 func (p *progress) show() {
 	if p.a == nil || len(p.waiting) == 0 {
 		return
 	}
-	names := strings.Join(p.waiting, ", ")
+	var waiting []string
+	for _, name := range p.waiting {
+		waiting = append(waiting, name+p.steps[name])
+	}
+	names := strings.Join(waiting, ", ")
 	if r := []rune(names); len(r) > 50 {
 		names = string(r[:50]) + "..."
 	}

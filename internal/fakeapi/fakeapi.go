@@ -172,7 +172,7 @@ func managed(u unstructured.Unstructured) []metav1.ManagedFieldsEntry {
 		panic(err)
 	}
 	created := u.GetCreationTimestamp()
-	return []metav1.ManagedFieldsEntry{{Manager: "kubectl", Operation: "Update", FieldsType: "FieldsV1", Time: &created, FieldsV1: &metav1.FieldsV1{Raw: raw}}}
+	return []metav1.ManagedFieldsEntry{{Manager: "kubectl", Operation: "Update", FieldsType: "FieldsV1", Time: &created, FieldsV1: metav1.NewFieldsV1(string(raw))}}
 }
 
 // ServeHTTP answers.

@@ -111,7 +111,7 @@ func (c *checker) unknown(u mesh.Unknown, o CheckOptions) {
 		level = bundle.LevelInfo
 	case mesh.CodeUnexplained:
 		level = bundle.LevelWarning
-	case mesh.CodeNotObserved, mesh.CodeOutside, mesh.CodeInterrupted:
+	case mesh.CodeNotObserved, mesh.CodeOutside, mesh.CodeInterrupted, mesh.CodeNotRunning, mesh.CodeHandshake, mesh.CodeAddress:
 		level = bundle.LevelWarning
 	case mesh.CodeForbidden, mesh.CodeNotFound:
 		if !essential(u.About) {
@@ -166,6 +166,22 @@ func (c *checker) links(f *mesh.Fleet) {
 		for _, l := range s.Links {
 			c.credentials(l)
 		}
+		c.strangers(f, s)
+	}
+}
+
+// strangers names what lets in clusters that are not in the fleet.
+func (c *checker) strangers(f *mesh.Fleet, s *mesh.Survey) {
+	const hint = "add the cluster that uses it as a --context; it trusts, and is trusted by, this one"
+	for _, r := range f.Unexplained(s) {
+		used := "when it was last used is not known"
+		if !r.LastUsed.IsZero() {
+			used = "last used on " + r.LastUsed.Format(time.DateOnly)
+		}
+		c.add(bundle.LevelWarning, bundle.Code(mesh.CodeUnexplained), r.Secret.String(), hint, "a token for Links of other clusters that no Link of the fleet uses (%s)", used)
+	}
+	for _, g := range f.UnexplainedGateways(s) {
+		c.add(bundle.LevelInfo, bundle.Code(mesh.CodeUnexplained), g.Object.String(), hint, "a gateway that no Link of the fleet leads to")
 	}
 }
 

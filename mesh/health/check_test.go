@@ -111,6 +111,22 @@ func TestWrongOnPurpose(t *testing.T) {
 			roots(s).ChangedAt = now.Add(-3 * day)
 			return s
 		}, []string{"warning identity-behind"}},
+		"identity is seen to run with other anchors": {func(w *world) *mesh.Survey {
+			s := w.cluster("east", w.o.PEM()+w.n.PEM())
+			s.Peers[0].Identity.Roots = w.trust(w.o.PEM())
+			return s
+		}, []string{"warning identity-behind"}},
+		"or with the same in another order": {func(w *world) *mesh.Survey {
+			s := w.cluster("east", w.o.PEM()+w.n.PEM())
+			s.Peers[0].Identity.Roots = w.trust(w.n.PEM() + w.o.PEM())
+			return s
+		}, nil},
+		"a token and a gateway for clusters that are not in the fleet": {func(w *world) *mesh.Survey {
+			s := w.cluster("east", w.o.PEM())
+			s.RemoteAccess = []mesh.RemoteAccess{{Secret: mesh.ObjectRef{Kind: "Secret", Namespace: "linkerd-multicluster", Name: "remote-access"}, LastUsed: now}}
+			s.Gateways = []mesh.Gateway{{Object: mesh.ObjectRef{Kind: "Service", Namespace: "linkerd-multicluster", Name: "linkerd-gateway"}}}
+			return s
+		}, []string{"info unexplained", "warning unexplained"}},
 		"no signature of the issuer verifies under the root that it names": {func(w *world) *mesh.Survey {
 			return w.cluster("east", w.lab.Root("O").PEM())
 		}, []string{"error issuer-untrusted", "error peer-untrusted"}},

@@ -26,5 +26,7 @@
 // is stored, and one that got ready after the issuer was last changed has proved
 // that it verifies that issuer.
 //
-// The example shows the whole of it.
+//	report := health.Check(fleet, time.Now(), health.CheckOptions{})
+//	for _, f := range report.Findings { ... }
+//	links := health.NewJudge(time.Now()).Links(fleet, nil, 0)
 package health

@@ -3,7 +3,6 @@ package health
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/windlass-mesh/windlass/bundle"
 	"github.com/windlass-mesh/windlass/mesh"
@@ -103,40 +102,43 @@ func (c *checker) unknownTrust(i *mesh.Installation, q *party) {
 	c.add(level, CodeTrustUnknown, q.String(), restartHint(q.peers), "what they trust is not known: %s%s", q.why, tail)
 }
 
-// identities looks for processes of linkerd-identity that started before the
-// anchors were last changed: they read them once.
+// identities judges what each process of linkerd-identity holds the issuer
+// against: the anchors that it read when it started.
 func (c *checker) identities(i *mesh.Installation) {
-	var changed time.Time
-	var roots *mesh.Copy
+	hint := fmt.Sprintf("restart it: `kubectl -n %s rollout restart deployment/linkerd-identity`; no other pod has to restart for that", i.Namespace)
 	for _, cp := range i.CopiesFor(mesh.IdentityRoots) {
-		if cp.Container == "" && cp.ChangedAt.After(changed) {
-			changed, roots = cp.ChangedAt, cp
+		if cp.Trust == nil || cp.Container != "" {
+			continue // it carries its own copy, and a change restarts it
 		}
-	}
-	if roots == nil {
-		return // it carries its own copy, and a change restarts it
-	}
-	var before, near []*mesh.Peer
-	for n := range c.survey.Peers {
-		p := &c.survey.Peers[n]
-		if p.Identity == nil || p.Class.Installation != i.Namespace || p.Identity.StartedAt.IsZero() {
-			continue
+		var other *mesh.TrustSet
+		var differ, before, near []*mesh.Peer
+		for n := range c.survey.Peers {
+			p := &c.survey.Peers[n]
+			if p.Identity == nil || p.Class.Installation != i.Namespace || p.Identity.StartedAt.IsZero() {
+				continue
+			}
+			switch started := p.Identity.StartedAt; {
+			case p.Identity.Roots != nil && !same(p.Identity.Roots, cp.Trust):
+				differ, other = append(differ, p), p.Identity.Roots
+			case p.Identity.Roots != nil:
+			case started.Before(cp.ChangedAt.Add(-skew)):
+				before = append(before, p)
+			case started.Before(cp.ChangedAt.Add(skew)) && p.Created.Before(cp.ChangedAt):
+				near = append(near, p)
+			}
 		}
-		switch started := p.Identity.StartedAt; {
-		case started.Before(changed.Add(-skew)):
-			before = append(before, p)
-		case started.Before(changed.Add(skew)) && p.Created.Before(changed):
-			near = append(near, p)
+		if len(differ) > 0 {
+			c.add(bundle.LevelWarning, CodeIdentityBehind, crowd(differ), hint,
+				"linkerd-identity runs with other anchors than %s holds: %s", cp.Object, difference(other, cp.Trust))
 		}
-	}
-	const hint = "restart it: `kubectl -n %s rollout restart deployment/linkerd-identity`; no other pod has to restart for that"
-	if len(before) > 0 {
-		c.add(bundle.LevelWarning, CodeIdentityBehind, crowd(before), fmt.Sprintf(hint, i.Namespace),
-			"linkerd-identity reads the anchors when it starts, and %s changed %s, after that: it may refuse an issuer under the new ones", roots.Object, stamp(changed))
-	}
-	if len(near) > 0 {
-		c.add(bundle.LevelInfo, CodeIdentityBehind, crowd(near), fmt.Sprintf(hint, i.Namespace),
-			"linkerd-identity started within the clocks' difference of the last change of %s (%s): it may hold either text", roots.Object, stamp(changed))
+		if len(before) > 0 {
+			c.add(bundle.LevelWarning, CodeIdentityBehind, crowd(before), hint,
+				"linkerd-identity reads the anchors when it starts, and %s changed %s, after that: it may refuse an issuer under the new ones", cp.Object, stamp(cp.ChangedAt))
+		}
+		if len(near) > 0 {
+			c.add(bundle.LevelInfo, CodeIdentityBehind, crowd(near), hint,
+				"linkerd-identity started within the clocks' difference of the last change of %s (%s): it may hold either text", cp.Object, stamp(cp.ChangedAt))
+		}
 	}
 }
 
