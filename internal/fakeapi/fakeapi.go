@@ -105,17 +105,49 @@ metadata: {name: kubernetes, namespace: default, uid: service-of-%[1]s}
 	return a
 }
 
-// Add adds the objects of a manifest; wrong ones panic.
+// Edit changes the data of an object in place.
+func (a *API) Edit(path string, edit func(data map[string]any)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	edit(a.objects[path]["data"].(map[string]any))
+}
+
+// AddRelease adds a rendered control plane as fixtures have it, with the labels
+// that charts put on its pods, and nothing of other namespaces.
+func (a *API) AddRelease(manifest string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for doc := range strings.SplitSeq(manifest, "\n---\n") {
+		u := parse(doc)
+		if ns := u.GetNamespace(); u.Object["metadata"] == nil || ns != "" && ns != "linkerd" {
+			continue
+		}
+		if component, ok := strings.CutPrefix(u.GetName(), "linkerd-"); ok && u.GetKind() == "Deployment" {
+			labels := map[string]any{"linkerd.io/control-plane-component": component, "linkerd.io/control-plane-ns": "linkerd"}
+			if err := unstructured.SetNestedMap(u.Object, labels, "spec", "template", "metadata", "labels"); err != nil {
+				panic(err)
+			}
+		}
+		a.add(u)
+	}
+}
+
+func parse(doc string) unstructured.Unstructured {
+	var o map[string]any
+	if err := yaml.Unmarshal([]byte(doc), &o); err != nil {
+		panic(fmt.Sprintf("%v in\n%s", err, doc))
+	}
+	return unstructured.Unstructured{Object: o}
+}
+
+// Add adds the objects of a manifest, of the kinds that surveys read; what does
+// not parse panics.
 func (a *API) Add(manifest string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for doc := range strings.SplitSeq(manifest, "\n---\n") {
-		var o map[string]any
-		if err := yaml.Unmarshal([]byte(doc), &o); err != nil {
-			panic(fmt.Sprintf("%v in\n%s", err, doc))
-		}
-		if o["metadata"] != nil {
-			a.add(unstructured.Unstructured{Object: o})
+		if u := parse(doc); u.Object["metadata"] != nil {
+			a.add(u)
 		}
 	}
 }
@@ -123,7 +155,10 @@ func (a *API) Add(manifest string) {
 func (a *API) add(u unstructured.Unstructured) {
 	plural, ok := kinds[u.GetKind()]
 	if !ok {
-		panic("no kind " + u.GetKind())
+		return // nobody here asks for it
+	}
+	if u.GetAPIVersion() == "extensions/v1beta1" {
+		u.SetAPIVersion("apps/v1") // up to 2.6
 	}
 	gv, err := schema.ParseGroupVersion(u.GetAPIVersion())
 	if err != nil {

@@ -121,11 +121,12 @@ func sideOf(s *mesh.Survey, i *mesh.Installation, keep func(*mesh.Peer) bool) *s
 // what can be said about them all the same.
 func unknownParties(s *mesh.Survey, c *mesh.Class, peers []*mesh.Peer, i *mesh.Installation) (out []*party) {
 	proved, open := &party{why: c.TrustWhy, release: c.Release, proved: true, seen: c.Presented != nil}, &party{why: c.TrustWhy, release: c.Release, seen: c.Presented != nil}
+	young := youngIdentities(s, i)
 	for _, p := range peers {
 		switch {
 		case !p.External && !p.Proxy.Running && p.Proxy.StartedAt.IsZero() && p.Component != "":
 			// It takes what is stored when it starts.
-		case verified(s, i, p):
+		case verified(i, p, young):
 			proved.peers = append(proved.peers, p)
 		default:
 			open.peers = append(open.peers, p)
@@ -148,20 +149,20 @@ func unknownParties(s *mesh.Survey, c *mesh.Class, peers []*mesh.Peer, i *mesh.I
 // refuses where its own anchors do not verify it. The issuer has to be older than
 // the proxy, by the kubelet's lag, or than every identity that could have signed
 // (of a new control plane all is of one minute).
-func verified(s *mesh.Survey, i *mesh.Installation, p *mesh.Peer) bool {
+func verified(i *mesh.Installation, p *mesh.Peer, young bool) bool {
 	if !p.Proxy.Ready || i.Issuer == nil || i.Issuer.Err != nil || i.Issuer.ChangedAt.IsZero() {
 		return false
 	}
 	changed := i.Issuer.ChangedAt
-	if p.Proxy.StartedAt.After(changed.Add(lag + skew)) {
-		return true
-	}
-	for n := range s.Peers {
-		if id := &s.Peers[n]; id.Identity != nil && id.Class.Installation == i.Namespace && id.Created.Before(changed) {
-			return false
-		}
-	}
-	return !p.Created.Before(changed)
+	return p.Proxy.StartedAt.After(changed.Add(lag+skew)) || young && !p.Created.Before(changed)
+}
+
+// youngIdentities reports whether every pod of linkerd-identity is younger than
+// the stored issuer.
+func youngIdentities(s *mesh.Survey, i *mesh.Installation) bool {
+	return i.Issuer != nil && !slices.ContainsFunc(s.Peers, func(p mesh.Peer) bool {
+		return p.Identity != nil && p.Class.Installation == i.Namespace && p.Created.Before(i.Issuer.ChangedAt)
+	})
 }
 
 // doubt says why peers may present a chain that is not the stored issuer's, ""
