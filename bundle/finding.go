@@ -21,6 +21,7 @@ const (
 	CodeNotYetValid          Code = "not-yet-valid"
 	CodeExpiresSoon          Code = "expires-soon"
 	CodeNotACA               Code = "not-a-ca"
+	CodeNotARoot             Code = "not-a-root"
 	CodeDuplicateAnchor      Code = "duplicate-anchor"
 	CodeSameSubject          Code = "same-subject"
 	CodeChainShortensLeaves  Code = "chain-shortens-leaves"

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -112,6 +113,24 @@ func (l *linter) text(c *textCopy) {
 	}
 }
 
+// afterLast says where something stands behind the last block, which is what
+// identity's reader takes for a certificate that is none.
+func (c *textCopy) afterLast(err error) string {
+	end := bytes.LastIndex(c.PEM, []byte(endMark))
+	if end < 0 || !errors.Is(err, errNotPEM) {
+		return ""
+	}
+	nl := bytes.IndexByte(c.PEM[end:], '\n')
+	if nl < 0 || end+nl+1 == len(c.PEM) {
+		return ""
+	}
+	what := "text"
+	if len(bytes.TrimSpace(c.PEM[end+nl+1:])) == 0 {
+		what = "a blank line or space"
+	}
+	return fmt.Sprintf(" (%s: %s after the last block)", c.at(lineOf(c.PEM, end+nl+1)), what)
+}
+
 const rewriteHint = "`windlass bundle merge` writes a text that every reader accepts"
 
 func (l *linter) asIdentity(c *textCopy) {
@@ -119,7 +138,7 @@ func (l *linter) asIdentity(c *textCopy) {
 	switch {
 	case reading.Err != nil:
 		l.report(LevelError, CodeUnreadableByIdentity, c.where(), rewriteHint,
-			"linkerd-identity and every sidecar that starts on this text fail: %v", reading.Err)
+			"linkerd-identity and every sidecar that starts on this text fail: %v%s", reading.Err, c.afterLast(reading.Err))
 	case reading.TruncatedAt > 0:
 		l.report(LevelError, CodeTruncatedForIdentity, c.where(), rewriteHint,
 			"linkerd-identity stops at the block in %s and silently drops what follows: it reads %d of %d certificates",

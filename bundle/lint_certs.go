@@ -36,6 +36,10 @@ func (l *linter) anchor(c *Certificate) {
 		l.report(LevelError, CodeNotACA, c.String(), "take it out: anchors are roots",
 			"%s: identity accepts nothing under it, but proxies trust whatever its key has signed", text)
 	}
+	if c.signs() && !c.SelfSigned() {
+		l.report(LevelWarning, CodeNotARoot, c.String(), "take it out, unless you mean to trust it by itself",
+			"this anchor is signed by %s: an issuer or a cross-signed root, not a root; whoever holds its key is trusted even after its root is gone", clip(c.Issuer(), 80))
+	}
 	l.key(c)
 	if weakSignature(c) {
 		l.report(LevelWarning, CodeWeakSignature, c.String(), "re-issue it: `windlass root reissue` keeps the key",
@@ -50,6 +54,8 @@ func (l *linter) anchor(c *Certificate) {
 
 // sameSubject warns of anchors that proxies cannot tell apart by name.
 func (l *linter) sameSubject(alike []*Certificate) {
+	first := alike[0]
+	twins := !slices.ContainsFunc(alike, func(c *Certificate) bool { return c.AnchorID() != first.AnchorID() })
 	checks := worstChecks(len(alike), nil, nil)
 	for _, issuer := range l.known {
 		checks = max(checks, worstChecks(len(alike), alike[0].RawSubject(), issuer))
@@ -59,7 +65,11 @@ func (l *linter) sameSubject(alike []*Certificate) {
 		level = LevelError
 		text = fmt.Sprintf("a handshake needs up to %d signature checks and proxies give up after %d", checks, maxSignatureChecks)
 	}
-	l.report(level, CodeSameSubject, alike[0].Subject(), "give each root a subject of its own, as `windlass root create` does",
+	hint := "give each root a subject of its own, as `windlass root create` does"
+	if twins {
+		hint = "they are twins: see duplicate-anchor"
+	}
+	l.report(level, CodeSameSubject, first.Subject(), hint,
 		"%d certificates share this subject: %s", len(alike), text)
 }
 

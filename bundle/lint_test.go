@@ -89,6 +89,8 @@ func TestEachSituationHasItsFinding(t *testing.T) {
 		"no CA":                                  {lab.Root("x", testca.NotCA()).PEM(), []string{"error not-a-ca"}},
 		"a CA that may not sign":                 {lab.Root("x", testca.Usage(x509.KeyUsageCRLSign)).PEM(), []string{"error not-a-ca"}},
 		"a leaf":                                 {a + ca.Leaf("web.emojivoto").PEM(), []string{"error not-a-ca", "warning expires-soon"}},
+		"an issuer among the roots":              {a + ca.Issuer("issuer").PEM(), []string{"warning not-a-root"}},
+		"a cross-signed root among the roots":    {a + lab.Root("n").CrossSignedBy(ca).PEM(), []string{"warning not-a-root"}},
 		"twins":                                  {a + ca.Again().PEM(), []string{"warning duplicate-anchor", "warning same-subject"}},
 		"two roots of one name":                  {a + lab.Root("a").PEM(), []string{"warning same-subject"}},
 		"a certificate twice":                    {a + a, nil},

@@ -144,7 +144,13 @@ func (p *proxy) verify(at time.Time) (path []*Certificate, checks int, reason st
 		return nil, res.SignatureChecks, p.reason(err, at)
 	}
 	above := q.Issuer
-	if len(q.Issuer) == 0 {
+	if len(q.Issuer) > 0 {
+		// Where the issuer is its own anchor a proxy does not look at its dates;
+		// but identity cuts leaves to them, so that no leaf lives outside.
+		if out := datesText(q.Issuer[0], at); out != "" {
+			return nil, res.SignatureChecks, fmt.Sprintf("%s %s: identity cuts leaves to its dates, so none of them is valid", q.Issuer[0], out)
+		}
+	} else {
 		leaf := q.Chain[0]
 		if q.Name != "" && !webpki.MatchesIdentity(leaf.raw, q.Name) {
 			return nil, res.SignatureChecks, fmt.Sprintf("the chain verifies, but the leaf is not %s: a proxy reads its identity as %q",

@@ -34,6 +34,7 @@ type Source struct {
 	Notes []Finding
 
 	anchors, chains []Text
+	externalCA      bool // a control plane in it gets its trust roots from outside of the chart
 }
 
 // Text is one PEM text and where it stands.
@@ -73,6 +74,7 @@ func ReadSource(name string, data []byte) (*Source, error) {
 	}
 	s.anchors, s.chains = s.texts(m.Anchors()), s.texts(m.Chains())
 	for _, n := range m.Notes {
+		s.externalCA = s.externalCA || n.Code == layout.NoteExternalCA
 		level := LevelInfo
 		switch n.Code {
 		case layout.NotePrivateKey:
@@ -172,6 +174,9 @@ func (e *SourceError) Lines() []string {
 func (s *Source) nothing(what string) error {
 	if !s.Manifest {
 		return fmt.Errorf("read %s: %w: looked for CERTIFICATE blocks (PEM) or a Kubernetes manifest that holds %s", s.Name, ErrNoCertificate, what)
+	}
+	if s.externalCA {
+		return fmt.Errorf("read %s: %w: this Linkerd gets its trust roots from outside of its chart (identity.externalCA): add ConfigMap linkerd-identity-trust-roots to the source", s.Name, ErrNoCertificate)
 	}
 	return fmt.Errorf("read %s: %w: looked for %s in %s", s.Name, ErrNoCertificate, what, strings.Join(layout.Wanted(), ", "))
 }

@@ -82,6 +82,7 @@ const (
 	WarnUnusualKey        WarningCode = "unusual-key"         // works in proxies, `linkerd check` and `upgrade` refuse it
 	WarnSignature         WarningCode = "signature-algorithm" // likewise, for how a certificate was signed
 	WarnIgnoredExtensions WarningCode = "ignored-extensions"  // a request asked for extensions that were not granted
+	WarnName              WarningCode = "unusual-name"        // a request's common name is not what Linkerd calls its issuers
 	WarnNotRoot           WarningCode = "not-a-root"          // what was reissued had been signed by another CA
 	WarnKeyReadable       WarningCode = "key-file-readable"   // others than the owner can read the key file
 )

@@ -125,8 +125,10 @@ func ParseRequest(request []byte) (*x509.CertificateRequest, error) {
 // request, as does asking for CA:FALSE and any critical extension that would
 // not be granted. Others are left out, with WarnIgnoredExtensions.
 //
-// opts.CommonName, when set, must be the request's; opts.ExactName has no
-// meaning here.
+// opts.CommonName, when set, must be the request's. Unset, any name will do, with
+// WarnName where it is not the IdentityName; but a workload's identity is refused:
+// its request is not turned into a CA by mistake. opts.ExactName has no meaning
+// here.
 //
 // Errors: ErrRequest, and those of Intermediate.
 func SignRequest(request []byte, by *x509.Certificate, byKey crypto.Signer, now time.Time, opts IntermediateOptions) (*Signed, error) {
@@ -150,11 +152,18 @@ func SignRequest(request []byte, by *x509.Certificate, byKey crypto.Signer, now 
 	if err != nil {
 		return nil, fmt.Errorf("sign a certificate request: %w", err)
 	}
+	if cn := csr.Subject.CommonName; opts.CommonName == "" && cn != identity {
+		signed.Warnings = append(signed.Warnings, warnf(WarnName, "the request's common name is %s; Linkerd names its issuers %s", quote(cn), identity))
+	}
 	if len(ignored) > 0 {
 		signed.Warnings = append(signed.Warnings, warnf(WarnIgnoredExtensions, "the request asked for extensions that were not granted: %s", strings.Join(ignored, ", ")))
 	}
 	return signed, nil
 }
+
+// workloadMark stands in the identity of every workload, <service account>.
+// <namespace>.serviceaccount.identity.<linkerd namespace>.<trust domain>.
+const workloadMark = ".serviceaccount.identity."
 
 // subjectAttributes are those of RFC 5280, section 4.1.2.4, that people use:
 // common name, serial number, country, locality, province, street,
@@ -190,6 +199,9 @@ func requestedSubject(csr *x509.CertificateRequest, want string) (pkix.Name, err
 			commonNames++
 			if err := checkCommonName(value); err != nil {
 				return pkix.Name{}, fmt.Errorf("%w: %w", ErrRequest, err)
+			}
+			if want == "" && strings.Contains(value, workloadMark) {
+				return pkix.Name{}, fmt.Errorf("%w: %s is a workload's identity, not an issuer's name: %w", ErrRequest, quote(value), ErrName)
 			}
 			if want != "" && value != want {
 				return pkix.Name{}, fmt.Errorf("%w: its common name is %s, not %s: %w", ErrRequest, quote(value), quote(want), ErrName)

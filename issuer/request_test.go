@@ -71,6 +71,7 @@ func TestSignPlainRequests(t *testing.T) {
 				got, err := issuer.SignRequest(form, root, rootKey, now, issuer.IntermediateOptions{})
 				require.NoError(t, err)
 				require.Equal(t, "issuer", got.Certificate.Subject.CommonName)
+				require.Contains(t, codes(got.Warnings), "unusual-name")
 				require.Equal(t, []string{identity}, got.Certificate.DNSNames)
 				require.True(t, got.Certificate.MaxPathLenZero)
 			}
@@ -112,6 +113,7 @@ func TestHostileRequests(t *testing.T) {
 		"Ed25519":             {csr: request(t, testca.Key("Ed25519"), x509.CertificateRequest{Subject: cn}), want: issuer.ErrUnsupportedKey},
 		"the root's key":      {csr: request(t, rootKey, x509.CertificateRequest{Subject: cn}), want: issuer.ErrSameKey},
 		"the root's subject":  {csr: request(t, key, x509.CertificateRequest{RawSubject: root.RawSubject}), want: issuer.ErrSameSubject},
+		"a workload's name":   {csr: request(t, key, x509.CertificateRequest{Subject: pkix.Name{CommonName: "web.emojivoto.serviceaccount.identity.linkerd.cluster.local"}}), want: issuer.ErrName},
 		"no common name":      {csr: request(t, key, x509.CertificateRequest{Subject: pkix.Name{Organization: []string{"o"}}}), want: issuer.ErrName},
 		"two common names":    {csr: request(t, key, x509.CertificateRequest{Subject: many}), want: issuer.ErrName},
 		"control characters":  {csr: request(t, key, x509.CertificateRequest{Subject: pkix.Name{CommonName: "a\x1b[31mb"}}), want: issuer.ErrName},
@@ -151,8 +153,8 @@ func TestExtensionsAskedForInVain(t *testing.T) {
 	}})
 	got, err := issuer.SignRequest(csr, root, rootKey, now, issuer.IntermediateOptions{})
 	require.NoError(t, err)
-	require.Equal(t, "ignored-extensions", codes(got.Warnings))
-	require.Contains(t, got.Warnings[0].Message, "extended key usage, 1.2.3")
+	require.Equal(t, "unusual-name ignored-extensions", codes(got.Warnings))
+	require.Contains(t, got.Warnings[1].Message, "extended key usage, 1.2.3")
 	require.Empty(t, extensionOf(got.Certificate, extEKU))
 	require.Empty(t, extensionOf(got.Certificate, "1.2.3"))
 	require.True(t, got.Certificate.MaxPathLenZero)

@@ -70,7 +70,7 @@ func run(out io.Writer, now time.Time) error {
 	d.windlass("bundle", "show", "--read-as", "identity", "bundle.crt")
 	d.windlass("bundle", "show", "--read-as", "proxy", "bundle.crt")
 
-	d.say("An issuer for each cluster under the new root. The old cluster's presents X too,\nfor peers that know only O; the new cluster's does not.")
+	d.say("An issuer (I) for each cluster under the new root. The old cluster's presents\nX too, for peers that know only O; the new cluster's does not.")
 	d.windlass("issuer", "create", "--root", "n.crt", "--root-key", "n.key", "--cross-signed", "x.crt", "--out-cert", "issuer-old.crt", "--out-key", "issuer-old.key")
 	d.windlass("issuer", "create", "--root", "n.crt", "--root-key", "n.key", "--out-cert", "issuer-new.crt", "--out-key", "issuer-new.key")
 

@@ -50,7 +50,7 @@ where all is well but something expires within that time.
 			case bundle.Worst(findings) == bundle.LevelError:
 				return answer(ExitNo)
 			case cmd.Flags().Changed("fail-within") && expiresWithin(s, a.Now(), within.d):
-				return answer(ExitExpiring)
+				return a.expiring(within)
 			}
 			return nil
 		},
@@ -58,6 +58,15 @@ where all is well but something expires within that time.
 	c.Flags().Var(&soon, "expires-within", "report what expires within this time")
 	c.Flags().Var(&within, "fail-within", "exit 4 where something expires within this time, such as 30d")
 	return c
+}
+
+// expiring ends a command with ExitExpiring and tells people why, since all else
+// that they read says that all is well.
+func (a *app) expiring(within durationFlag) error {
+	if a.output == "text" {
+		a.note("something ends within --fail-within %s: exit code %d", within.String(), ExitExpiring)
+	}
+	return answer(ExitExpiring)
 }
 
 func expiresWithin(s *bundle.Source, now time.Time, d time.Duration) bool {

@@ -63,13 +63,14 @@ Without --linkerd the proxies of every known release must accept.
 	f.rules, f.usage = "both", "server"
 	fl.Var(&enumFlag{&f.rules, []string{"proxy", "identity", "both"}}, "rules", "whose rules")
 	fl.Var(&enumFlag{&f.usage, []string{"server", "client"}}, "usage", "the side whose chain it is")
-	fl.StringVar(&f.name, "identity", "", "the identity (`NAME`) that the leaf must carry")
+	fl.StringVar(&f.name, "identity", "", "the identity (`NAME`) that the leaf of --chain must carry")
 	fl.Var(&f.at, "at", "moment of judgement, RFC3339 (default now)")
 	fl.Var(&f.linkerd, "linkerd", "Linkerd release whose proxies judge (repeatable; default every known one)")
 	fl.Var(&f.failWithin, "fail-within", "exit 4 where the chain stops to verify within this time, such as 30d")
 	_ = c.MarkFlagRequired("anchors")
 	c.MarkFlagsOneRequired("chain", "issuer")
 	c.MarkFlagsMutuallyExclusive("chain", "issuer")
+	c.MarkFlagsMutuallyExclusive("identity", "issuer")
 	return c
 }
 
@@ -119,6 +120,9 @@ func (a *app) verify(cmd *cobra.Command, f verifyFlags) error {
 	err = a.print(struct {
 		Verdicts []verdictJSON `json:"verdicts"`
 	}{verdicts}, func(w io.Writer) error { return a.verdictText(w, verdicts, q.At) })
+	if err == nil && code == ExitExpiring {
+		return a.expiring(f.failWithin)
+	}
 	if err == nil && code != ExitOK {
 		return answer(code)
 	}

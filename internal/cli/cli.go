@@ -130,12 +130,12 @@ Exit codes: 0 done or well, 1 failed, 2 wrong command line, 3 the answer is no,
 	root.SetErr(a.Stderr)
 	// The long name is not --output, which is the directory of `rotate`.
 	root.PersistentFlags().VarP(&enumFlag{&a.output, []string{"text", "json", "yaml"}}, "format", "o", "output format")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		// Flags behind the wrong one were not read.
 		if a.output == "text" {
 			a.output = formatIn(a.args)
 		}
-		return err
+		return explainFlag(cmd, a.args, err)
 	})
 	root.AddCommand(a.rootCmd(), a.issuerCmd(), a.bundleCmd(), a.surveyCmd(), a.checkCmd(), a.linkCmd(), a.versionCmd())
 	root.SetHelpCommand(helpCmd())

@@ -144,11 +144,18 @@ func (f *enumFlag) String() string {
 // Type lists the words in the help.
 func (f *enumFlag) Type() string { return strings.Join(f.of, "|") }
 
-// completeEnum lets the shell complete the words.
+// completeEnum lets the shell complete the words and the releases.
 func completeEnum(c *cobra.Command) func(*pflag.Flag) {
 	return func(f *pflag.Flag) {
 		if e, ok := f.Value.(*enumFlag); ok {
 			_ = c.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(e.of, cobra.ShellCompDirectiveNoFileComp))
+		}
+		if _, ok := f.Value.(*releasesFlag); ok {
+			var known []string
+			for _, r := range bundle.Releases() {
+				known = append(known, r.String())
+			}
+			_ = c.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(known, cobra.ShellCompDirectiveNoFileComp))
 		}
 	}
 }

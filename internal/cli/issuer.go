@@ -32,11 +32,24 @@ type issuerFlags struct {
 	crossSigned string
 }
 
-func (f *issuerFlags) addName(c *cobra.Command) {
+func (f *issuerFlags) addName(c *cobra.Command, usage string) {
 	fl := c.Flags()
 	fl.StringVar(&f.opts.TrustDomain, "trust-domain", issuer.DefaultTrustDomain, "trust `DOMAIN` of the mesh")
 	fl.StringVar(&f.opts.Namespace, "linkerd-namespace", issuer.DefaultNamespace, "`NAMESPACE` of Linkerd's control plane")
-	fl.StringVar(&f.opts.CommonName, "name", "", "common `NAME` (default identity.<namespace>.<trust domain>)")
+	fl.StringVar(&f.opts.CommonName, "name", "", usage)
+}
+
+const newName = "common `NAME` (default identity.<namespace>.<trust domain>)"
+
+// namedBy repeats the flags that a request was named by: who signs has to say
+// them too, since the request is not trusted.
+func namedBy(c *cobra.Command) (flags string) {
+	for _, n := range []string{"trust-domain", "linkerd-namespace"} {
+		if fl := c.Flags().Lookup(n); fl.Value.String() != fl.DefValue {
+			flags += " --" + n + " " + fl.Value.String()
+		}
+	}
+	return flags
 }
 
 func (f *issuerFlags) addSigning(c *cobra.Command) {
@@ -127,14 +140,14 @@ The issuer's key has to be in clear for Linkerd to read it.`,
 			return a.made("issuer", signed.Certificate, signed.Warnings, ends, madeFile{"certificate", out, ""}, madeFile{"key", key.ref, key.note()})
 		},
 	}
-	f.addName(c)
+	f.addName(c, newName)
 	f.addSigning(c)
 	fl := c.Flags()
 	fl.StringVar(&root, "root", "", "the root (`SOURCE` that holds one certificate)")
 	fl.StringVar(&out, "out-cert", "", "`FILE` for the issuer's certificate or chain")
 	fl.BoolVar(&f.opts.ExactName, "exact-name", false, "use the common name as the whole subject, without a key id beside it")
 	fl.BoolVar(&files.force, "force", false, "overwrite the files")
-	rootKey.add(c, "root-key", "the root's private key: `FILE` or KMS URI", false)
+	rootKey.add(c, "root-key", "the root's private key: `FILE` in PEM; a passphrase that no flag gives is asked for at the terminal", false)
 	key.add(c, "out-key", "`FILE` for the issuer's private key", true)
 	_ = c.MarkFlagRequired("root")
 	_ = c.MarkFlagRequired("out-cert")
@@ -182,7 +195,7 @@ func (a *app) issuerRequestCmd() *cobra.Command {
 				return table(w, nil, []row{
 					{cells: []string{"request", out}},
 					{cells: []string{"key", key.ref + key.note()}},
-					{cells: []string{"next", "windlass issuer sign --csr " + out + ", where the root's key is"}},
+					{cells: []string{"next", "windlass issuer sign --csr " + out + namedBy(cmd) + ", where the root's key is"}},
 				})
 			})
 			if err != nil {
@@ -191,7 +204,7 @@ func (a *app) issuerRequestCmd() *cobra.Command {
 			return nil
 		},
 	}
-	f.addName(c)
+	f.addName(c, newName)
 	fl := c.Flags()
 	fl.StringVar(&out, "out-csr", "", "`FILE` for the request")
 	fl.BoolVar(&f.opts.ExactName, "exact-name", false, "use the common name as the whole subject, without a key id beside it")
@@ -247,14 +260,14 @@ from it.`,
 			return a.made("issuer", signed.Certificate, signed.Warnings, ends, madeFile{"certificate", out, ""})
 		},
 	}
-	f.addName(c)
+	f.addName(c, "common `NAME` that the request has to have (default any)")
 	f.addSigning(c)
 	fl := c.Flags()
 	fl.StringVar(&csr, "csr", "", "the request (PEM or DER `FILE`, or -)")
 	fl.StringVar(&root, "root", "", "the root (`SOURCE` that holds one certificate)")
 	fl.StringVar(&out, "out-cert", "", "`FILE` for the issuer's certificate or chain")
 	fl.BoolVar(&files.force, "force", false, "overwrite the file")
-	rootKey.add(c, "root-key", "the root's private key: `FILE` or KMS URI", false)
+	rootKey.add(c, "root-key", "the root's private key: `FILE` in PEM; a passphrase that no flag gives is asked for at the terminal", false)
 	for _, n := range []string{"csr", "root", "out-cert"} {
 		_ = c.MarkFlagRequired(n)
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -50,6 +51,21 @@ func unknownCommand(c *cobra.Command, name string) error {
 		hints = append([]string{"did you mean `" + c.CommandPath() + " " + near[0] + "`?"}, hints...)
 	}
 	return withHints(usagef("unknown command %q for %q", name, c.CommandPath()), hints...)
+}
+
+// explainFlag finds what is really wrong: flags of a verb that is not there are
+// unknown to its noun, and -o has another long name in kubectl.
+func explainFlag(c *cobra.Command, args []string, err error) error {
+	if c.HasSubCommands() {
+		if _, rest, findErr := c.Root().Find(args); findErr == nil && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+			return unknownCommand(c, rest[0])
+		}
+	}
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && unknown.GetSpecifiedName() == "output" {
+		return withHints(err, "the long name of -o is --format", "see `"+c.CommandPath()+" --help`")
+	}
+	return err
 }
 
 // helpCmd is cobra's own, except that a command that is not there is an error.

@@ -51,7 +51,7 @@ func (a *app) made(what string, cert *x509.Certificate, warnings []issuer.Warnin
 			{cells: []string{"signed by", c.Issuer()}},
 			{cells: []string{"valid until", until(end, a.Now())}},
 		}
-		if !chainEnds.IsZero() && !chainEnds.Equal(end) {
+		if !chainEnds.IsZero() && until(chainEnds, a.Now()) != until(end, a.Now()) {
 			rows = append(rows, row{cells: []string{"chain ends", until(chainEnds, a.Now()) + ": leaves are cut to this"}})
 		}
 		rows = append(rows, row{cells: []string{"sha256", c.Fingerprint().String()}})
@@ -90,6 +90,7 @@ func explainIssuer(c *cobra.Command, err error) error {
 		{issuer.ErrUnsupportedKey, "allow-unusual-key", "Linkerd wants ECDSA P-256; --allow-unusual-key accepts what proxies take"},
 		{issuer.ErrUnsupportedKey, "", "Linkerd wants ECDSA P-256"},
 		{issuer.ErrSameSubject, "exact-name", "give the issuer another --name, or leave --exact-name out"},
+		{issuer.ErrName, "csr", "what the request asks for and --trust-domain, --linkerd-namespace and --name have to agree; nothing was written"},
 		{issuer.ErrRequest, "", "`windlass issuer request` makes one that is accepted; nothing was written"},
 		{issuer.ErrNotCA, "", "name a root or intermediate CA"},
 	}

@@ -126,7 +126,7 @@ Keep both certificates in the bundle until the issuers are renewed: see
 	fl.Var(&validity, "validity", "how long it is valid, such as 87600h or 3650d")
 	fl.Var(&backdate, "backdate", "how long ago the validity begins; 0 is now")
 	fl.BoolVar(&files.force, "force", false, "overwrite the file")
-	key.add(c, "key", "the root's private key: `FILE` or KMS URI", false)
+	key.add(c, "key", "the root's private key: `FILE` in PEM; a passphrase that no flag gives is asked for at the terminal", false)
 	_ = c.MarkFlagRequired("cert")
 	_ = c.MarkFlagRequired("out-cert")
 	return c
@@ -211,7 +211,7 @@ stricter verifiers.`,
 	fl.BoolVar(&opts.AllowPathLen, "allow-path-len", false, "sign although a path length limit leaves no room for an issuer")
 	fl.BoolVar(&opts.AllowUnusual, "allow-unusual-key", false, "accept keys that proxies take and linkerd check refuses")
 	fl.BoolVar(&files.force, "force", false, "overwrite the file")
-	key.add(c, "by-key", "the old root's private key: `FILE` or KMS URI", false)
+	key.add(c, "by-key", "the old root's private key: `FILE` in PEM; a passphrase that no flag gives is asked for at the terminal", false)
 	c.MarkFlagsMutuallyExclusive("not-after", "validity")
 	for _, f := range []string{"cert", "by", "out"} {
 		_ = c.MarkFlagRequired(f)

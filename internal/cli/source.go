@@ -126,16 +126,27 @@ func (a *app) anchorsOf(sources []*bundle.Source) (*bundle.Bundle, []bundle.Find
 	for _, s := range sources {
 		b, err := s.Anchors()
 		if err != nil {
-			if errors.Is(err, bundle.ErrNoCertificate) && s.Manifest && len(s.ChainTexts()) > 0 {
-				return nil, nil, withHints(err, "it holds an issuer, which is no anchor: `windlass bundle verify --issuer` judges it")
-			}
-			return nil, nil, explainSource(err)
+			return nil, nil, explainAnchors(s, err)
 		}
 		all = append(all, b)
 		findings = append(findings, s.Notes...)
 		findings = append(findings, s.Disagreements()...)
 	}
 	return bundle.Merge(all...), findings, nil
+}
+
+// explainAnchors adds what can be done about a source whose anchors cannot be
+// read.
+func explainAnchors(s *bundle.Source, err error) error {
+	if errors.Is(err, bundle.ErrNoCertificate) && s.Manifest {
+		switch {
+		case len(s.AnchorTexts()) > 0: // one of the places that hold anchors holds none
+			return withHints(err, "that value is empty or a placeholder: correct it, or leave its object out; `windlass bundle lint` lists every such place")
+		case len(s.ChainTexts()) > 0:
+			return withHints(err, "it holds an issuer, which is no anchor: `windlass bundle verify --issuer` judges it")
+		}
+	}
+	return explainSource(err)
 }
 
 // explainSource adds what can be done about a source that cannot be read.
@@ -146,6 +157,9 @@ func explainSource(err error) error {
 	var bad *bundle.SourceError
 	if !errors.As(err, &bad) {
 		return withHints(err, "`windlass bundle lint` says what each reader makes of it")
+	}
+	if len(bad.Issues) == 1 && bad.Issues[0].Code == bundle.CodePrivateKeyPresent {
+		return withHints(err, "name the file of the certificate; a key that stands in a bundle has to be taken out, and counts as leaked")
 	}
 	const most = 5
 	hints := bad.Lines()[1:]
@@ -167,7 +181,7 @@ func (a *app) readOne(flag, name string) (*x509.Certificate, error) {
 	}
 	b, err := s.Anchors()
 	if err != nil {
-		return nil, explainSource(err)
+		return nil, explainAnchors(s, err)
 	}
 	if b.Len() != 1 {
 		return nil, withHints(fmt.Errorf("read %s: --%s wants one certificate and it holds %d", name, flag, b.Len()),
