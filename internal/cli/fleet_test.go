@@ -97,6 +97,14 @@ var fleets = map[string]func(lab *testca.Lab, start func(string) *fakeapi.API) [
 			"clusters: [{name: x, cluster: {server: 'https://west.example.com'}}], users: [{name: x, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: touch, args: [ran]}}}]}")
 		return []*fakeapi.API{east}
 	},
+	// API servers that answer, but not with what was asked for.
+	"failing": func(_ *testca.Lab, start func(string) *fakeapi.API) []*fakeapi.API {
+		broken, busy, stranger := start("broken"), start("busy"), start("stranger")
+		for status, c := range map[int]*fakeapi.API{500: broken, 429: busy, 401: stranger} {
+			c.Fault = func(*http.Request) (int, string) { return status, "no" }
+		}
+		return []*fakeapi.API{broken, busy, stranger}
+	},
 	// Clusters of all kinds of trouble beside one that is well.
 	"trouble": func(lab *testca.Lab, start func(string) *fakeapi.API) []*fakeapi.API {
 		root := lab.Root("root")

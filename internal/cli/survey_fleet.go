@@ -193,11 +193,13 @@ func (f *fleetFlags) follow(ctx context.Context, a *app, out *fleet, opts mesh.O
 		ctx, cancel := context.WithTimeout(ctx, f.timeout.d)
 		defer cancel()
 		linkerd.Probe(ctx, t.link, probe)
+		// Members stay as they are from here on; a Link is its own task's alone.
 		if s := out.Target(t.link); s != nil && s.Reached {
 			return
 		}
-		o.Credentials.OwnServers = []string{t.at.Server}
-		if s := linkerd.Outside(ctx, t.link, probe, o); s != nil {
+		there := o // each has its own: what is no peer of one may be one of another
+		there.Credentials.OwnServers = []string{t.at.Server}
+		if s := linkerd.Outside(ctx, t.link, probe, there); s != nil {
 			mu.Lock()
 			defer mu.Unlock()
 			out.outside[t.link] = s
