@@ -81,8 +81,8 @@ func (s *Session) end() {
 	}
 }
 
-// Dial connects to a port of the pod. Whether anything listens there shows when
-// the connection is read: reading then fails with an [*Error].
+// Dial connects to a port of the pod. That nothing listens there may show at once
+// or when the connection is read; either fails with an [*Error].
 //
 // The connection ends with its own Close or with the session; it knows no
 // deadlines.
@@ -96,18 +96,22 @@ func (s *Session) Dial(port int) (net.Conn, error) {
 	}
 	errs, err := s.stream(header("error"))
 	if err != nil {
-		return nil, err
+		return nil, s.fail(err)
 	}
-	data, err := s.stream(header("data"))
-	if err != nil {
-		return nil, err
-	}
-	c := &conn{Stream: data, session: s, failed: make(chan struct{})}
+	c := &conn{session: s, failed: make(chan struct{})}
 	go func() {
 		text, _ := io.ReadAll(io.LimitReader(errs, 16<<10))
 		c.message = string(text)
 		close(c.failed)
 	}()
+	if c.Stream, err = s.stream(header("data")); err != nil {
+		if errors.Is(err, spdystream.ErrReset) { // the node has failed already
+			if why := c.reason(); why != nil {
+				return nil, why
+			}
+		}
+		return nil, s.fail(err)
+	}
 	s.mu.Lock()
 	s.conns = append(s.conns, c)
 	s.mu.Unlock()
@@ -118,7 +122,7 @@ func (s *Session) Dial(port int) (net.Conn, error) {
 func (s *Session) stream(h http.Header) (*spdystream.Stream, error) {
 	stream, err := s.spdy.CreateStream(h, nil, false)
 	if err != nil {
-		return nil, s.fail(err)
+		return nil, err
 	}
 	s.mu.Lock()
 	over := s.closed
@@ -126,20 +130,20 @@ func (s *Session) stream(h http.Header) (*spdystream.Stream, error) {
 	s.mu.Unlock()
 	if over {
 		_ = stream.Reset()
-		return nil, s.fail(net.ErrClosed)
+		return nil, net.ErrClosed
 	}
 	taken := make(chan error, 1)
 	go func() { taken <- stream.WaitTimeout(longestReply) }()
 	select {
 	case err := <-taken:
 		if err != nil {
-			return nil, s.fail(err)
+			return nil, err
 		}
 		return stream, nil
 	case <-s.spdy.CloseChan():
-		return nil, s.fail(io.ErrUnexpectedEOF)
+		return nil, io.ErrUnexpectedEOF
 	case <-s.ctx.Done():
-		return nil, s.fail(s.ctx.Err())
+		return nil, s.ctx.Err()
 	}
 }
 
@@ -180,16 +184,24 @@ func (c *conn) Read(p []byte) (int, error) {
 	if ctx := c.session.ctx; ctx.Err() != nil {
 		return n, c.session.fail(ctx.Err())
 	}
-	// The node ends both streams, the one with its reason first.
+	if why := c.reason(); why != nil {
+		return n, why
+	}
+	return n, err
+}
+
+// reason returns what the node has to say about a connection that ended: it ends
+// both streams, the one with its reason first. nil is nothing.
+func (c *conn) reason() error {
 	select {
 	case <-c.failed:
 		if c.message != "" {
-			return n, forwardError(c.session.op, c.message)
+			return forwardError(c.session.op, c.message)
 		}
 	case <-c.session.ctx.Done():
-		return n, c.session.fail(c.session.ctx.Err())
+		return c.session.fail(c.session.ctx.Err())
 	}
-	return n, err
+	return nil
 }
 
 func (c *conn) Write(p []byte) (int, error) {
