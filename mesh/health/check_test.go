@@ -76,6 +76,11 @@ func TestWrongOnPurpose(t *testing.T) {
 			w.pods(s, "shop", "old", 2, w.o.PEM(), func(p *mesh.Peer) { p.Created = now.Add(-40 * day) })
 			return s
 		}, []string{"error peer-untrusted", "warning restart-needed"}},
+		"and its proxy was asked itself": {func(w *world) *mesh.Survey {
+			s := w.cluster("east", w.o.PEM()+w.n.PEM(), w.n.Issuer("new"))
+			w.pods(s, "shop", "old", 2, w.o.PEM(), func(p *mesh.Peer) { p.Created, p.TrustEvidence = now.Add(-40*day), mesh.EvidenceAdmin })
+			return s
+		}, []string{"error peer-untrusted", "warning restart-needed"}},
 		"a pod of the control plane's namespace lacks it": {func(w *world) *mesh.Survey {
 			s := w.cluster("east", w.o.PEM()+w.n.PEM(), w.n.Issuer("new"))
 			w.pods(s, "linkerd", "linkerd-destination", 1, w.o.PEM(), func(p *mesh.Peer) { p.Component, p.TrustEvidence = "destination", mesh.EvidenceAdmin })

@@ -162,7 +162,7 @@ func (c *checker) injected(i *mesh.Installation, all *side) {
 		for _, p := range q.peers {
 			injected := p.Workload == nil || p.Workload.Method != mesh.RestartReinject
 			switch {
-			case p.TrustEvidence != mesh.EvidenceSpec: // not given by an injector
+			case p.Component != "" && p.TrustEvidence != mesh.EvidenceSpec: // not given by an injector
 			case injected && !changed.IsZero() && p.Created.After(changed.Add(lag)):
 				late = append(late, p)
 			default:

@@ -34,6 +34,14 @@
 // but manual injection, and that `linkerd check` judges all the same. A pod that
 // was injected holds a literal of its own and never looks at any of these again.
 //
+// # Asking
+//
+// What a survey reads of pods says what their proxies were given, and infers the
+// rest. [Live] asks the proxies themselves, over a port-forward to each: what
+// the process holds, and what it presents. It costs the API server some
+// milliseconds a pod, so it is for when one wants to know: 200 pods took 2 s on
+// the two cores that also ran the API servers and the proxies.
+//
 // # Writing
 //
 // [PlanBundle] and [PlanIssuer] say which objects a change touches, which of

@@ -218,7 +218,11 @@ func (l *live) run(peers []int) {
 	if l.opts.Dial != nil {
 		l.all += len(l.survey.Gateways)
 	}
-	forward, err := portforward.New(l.client.Config())
+	config := l.client.Config()
+	if config.UserAgent == "" {
+		config.UserAgent = "windlass"
+	}
+	forward, err := portforward.New(config)
 	if err != nil {
 		l.gaveUp = err
 	}

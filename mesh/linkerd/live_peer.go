@@ -21,6 +21,9 @@ var (
 	errRestarted = errors.New("its proxy was restarted while it was asked, twice")
 )
 
+// errNotKnown means that the survey did not say how to reach a peer.
+var errNotKnown = errors.New("not known")
+
 // said is what one round of questions gave.
 type said struct {
 	pem      string
@@ -132,7 +135,7 @@ func (l *live) askPod(ctx context.Context, p *mesh.Peer) (got said) {
 		}
 	}
 	if p.TLSName == "" {
-		got.chainErr = errors.New("the name in its certificate is not known")
+		got.chainErr = fmt.Errorf("the name in its certificate is %w", errNotKnown)
 		return got
 	}
 	if conn, err = session.Dial(p.AdminPort); err != nil {
@@ -261,7 +264,7 @@ func liveCode(err error) mesh.Code {
 		{portforward.ErrNotRunning, mesh.CodeNotRunning}, {portforward.ErrNoPort, mesh.CodeUnreachable},
 		{portforward.ErrThrottled, mesh.CodeThrottled}, {portforward.ErrUnreachable, mesh.CodeUnreachable},
 		{portforward.ErrTimeout, mesh.CodeTimeout}, {ErrHandshake, mesh.CodeHandshake}, {ErrAnswer, mesh.CodeUnreadable},
-		{ErrNoEnv, mesh.CodeNotObserved}, {ErrAddress, mesh.CodeAddress},
+		{ErrNoEnv, mesh.CodeNotObserved}, {errNotKnown, mesh.CodeNotObserved}, {ErrAddress, mesh.CodeAddress},
 	} {
 		if errors.Is(err, c.err) {
 			return c.code
@@ -290,7 +293,7 @@ func (l *live) askExternal(ctx context.Context, p *mesh.Peer, a *answer) {
 func (l *live) askGateway(g *mesh.Gateway) *mesh.Unknown {
 	ctx, cancel := context.WithTimeout(l.ctx, l.opts.PerPeer)
 	defer cancel()
-	err := errors.New("it has no address")
+	err := fmt.Errorf("its address is %w", errNotKnown)
 	for _, address := range g.Addresses {
 		if g.Presented, err = l.dialChain(ctx, address, g.Port, g.Identity); err == nil {
 			l.count(&l.report.Gateways)
@@ -305,11 +308,11 @@ func (l *live) askGateway(g *mesh.Gateway) *mesh.Unknown {
 func (l *live) dialChain(ctx context.Context, host, port, name string) (*mesh.Presented, error) {
 	switch {
 	case host == "":
-		return nil, errors.New("its address is not known")
+		return nil, fmt.Errorf("its address is %w", errNotKnown)
 	case port == "":
-		return nil, errors.New("its port is not known")
+		return nil, fmt.Errorf("its port is %w", errNotKnown)
 	case name == "":
-		return nil, errors.New("the name in its certificate is not known")
+		return nil, fmt.Errorf("the name in its certificate is %w", errNotKnown)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return nil, fmt.Errorf("%w: port %q", ErrAddress, port)

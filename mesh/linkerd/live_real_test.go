@@ -165,11 +165,19 @@ func TestLiveSurveyOfRealClusters(t *testing.T) {
 	t.Run("all answer", func(t *testing.T) {
 		began := time.Now().Add(-time.Minute)
 		progress := 0
+		here := openReal(b.ctx, t, east.Calling("live-survey"), mesh.Options{})
 		s, r := b.survey(here, nil, LiveOptions{Progress: func(done, all int) {
 			progress++
 			assert.Equal(t, progress, done)
 			assert.Equal(t, 10, all)
 		}})
+		calls := map[string]int{}
+		require.NoError(t, testbed.Until(b.ctx, func(context.Context) (bool, error) { // they are logged when they end
+			list, err := east.Calls(testbed.Mark{}, func(c testbed.Call) bool { return c.UserAgent == "live-survey" && c.Subresource == "portforward" })
+			calls = testbed.Count(list, func(c testbed.Call) string { return c.Verb })
+			return len(list) >= 10, err
+		}))
+		assert.Equal(t, map[string]int{"get": 10}, calls, "one websocket each")
 		assert.Empty(t, s.Unknowns)
 		assert.Equal(t, LiveReport{Peers: 10, Asked: 10, Answered: 10, Cost: r.Cost}, r)
 		assert.Equal(t, 10, progress)
