@@ -199,6 +199,32 @@ func TestWhenAFieldChangedIsReadFromItsManagers(t *testing.T) {
 	assert.False(t, ok)
 }
 
+func TestAFieldIsOriginalWhereItsOneWriteIsTheCreation(t *testing.T) {
+	created := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	entry := func(manager string, after time.Duration, fields string) ManagedFields {
+		when := created.Add(after)
+		return ManagedFields{Manager: manager, Time: &when, FieldsV1: json.RawMessage(fields)}
+	}
+	const data, labels = `{"f:data":{"f:a":{}}}`, `{"f:metadata":{"f:labels":{}}}`
+	for name, c := range map[string]struct {
+		entries []ManagedFields
+		want    bool
+	}{
+		"created":                         {[]ManagedFields{entry("helm", 0, data)}, true},
+		"created at the turn of a second": {[]ManagedFields{entry("helm", -time.Second, data)}, true},
+		"something else changed":          {[]ManagedFields{entry("helm", 0, data), entry("x", time.Hour, labels)}, true},
+		"written again":                   {[]ManagedFields{entry("helm", time.Second, data)}, false},
+		"written by another":              {[]ManagedFields{entry("helm", 0, data), entry("x", time.Hour, data)}, false},
+		"with a stamp from elsewhere":     {[]ManagedFields{entry("helm", -time.Hour, data)}, false},
+		"with writers put together":       {[]ManagedFields{entry("ancient-changes", 0, data)}, false},
+		"without a stamp":                 {[]ManagedFields{{Manager: "helm", FieldsV1: json.RawMessage(data)}}, false},
+		"without managers":                {nil, false},
+	} {
+		assert.Equal(t, c.want, ObjectMeta{CreationTimestamp: created, ManagedFields: c.entries}.Original("data", "a"), name)
+	}
+	assert.False(t, ObjectMeta{ManagedFields: []ManagedFields{entry("helm", 0, data)}}.Original("data", "a"))
+}
+
 func TestTrustSetsAreEqualWhereProxiesTakeTheSame(t *testing.T) {
 	pem := func(names ...string) (out string) {
 		for _, n := range names {

@@ -13,7 +13,7 @@ const (
 	// EvidenceNone: nothing; the statement is that it is unknown.
 	EvidenceNone Evidence = ""
 	// EvidenceInferred: the ConfigMap that the pod takes its anchors from was
-	// last changed well before its container started.
+	// last changed well before its container started, or never since it was made.
 	EvidenceInferred Evidence = "inferred"
 	// EvidenceSpec: a literal in the pod's spec, which cannot change.
 	EvidenceSpec Evidence = "env-in-spec"

@@ -152,3 +152,19 @@ func (m ObjectMeta) ChangedAt(path ...string) (at time.Time, ok bool) {
 	}
 	return at, !at.IsZero()
 }
+
+// Original reports whether the field is as it was when the object was created:
+// one manager, one write, stamped before the object was. The server stamps the
+// entries of a request first and the object that it creates afterwards, so both
+// moments, which are to the second, are the same or a second apart.
+func (m ObjectMeta) Original(path ...string) bool {
+	entries := m.ManagersOf(path...)
+	if len(entries) != 1 || entries[0].Time == nil || m.CreationTimestamp.IsZero() {
+		return false
+	}
+	if entries[0].Manager == "ancient-changes" {
+		return false // the server has put several writers together under this name
+	}
+	age := m.CreationTimestamp.Sub(*entries[0].Time)
+	return age >= 0 && age <= time.Second
+}

@@ -19,6 +19,11 @@ type plane struct {
 	hasRoots  bool           // the ConfigMap of 2.11 and later is there
 	rootsLost bool           // whether it is there could not be learned
 	overrides bool
+	// since is when the ConfigMap of the trust roots was made, where its text was
+	// never changed and none was there before; zero otherwise. Whatever takes its
+	// anchors from there, in a pod that is no older, can only have taken that text.
+	since   time.Time
+	created time.Time // of linkerd-config
 }
 
 func (p *plane) know(code mesh.Code, about, reason string, err error) {
@@ -28,7 +33,7 @@ func (p *plane) know(code mesh.Code, about, reason string, err error) {
 // readPlane reads what stands in one control plane's namespace.
 func (s *survey) readPlane(cm configMap) *plane {
 	ns := cm.Metadata.Namespace
-	p := &plane{Installation: &mesh.Installation{Namespace: ns}}
+	p := &plane{Installation: &mesh.Installation{Namespace: ns}, created: cm.Metadata.CreationTimestamp}
 	if c, err := layout.LinkerdConfig(cm.Data); err != nil {
 		p.know(mesh.CodeUnreadable, "ConfigMap "+ns+"/"+configName, err.Error(), err)
 	} else {
@@ -85,6 +90,9 @@ func (s *survey) addCopy(p *plane, c mesh.Copy, pem string) {
 	p.Copies = append(p.Copies, c)
 }
 
+// together is within what time the objects of one installation are made.
+const together = time.Minute
+
 func (s *survey) readRoots(p *plane) {
 	var cm configMap
 	about := "ConfigMap " + p.Namespace + "/" + rootsName
@@ -107,6 +115,11 @@ func (s *survey) readRoots(p *plane) {
 	}
 	if !ok {
 		p.know(mesh.CodeMissingCopy, about, "it has no key "+rootsKey, nil)
+	}
+	// What was made later than the rest of its control plane may have been there
+	// before, with another text, and a node may have seen that one.
+	if m := cm.Metadata; m.Original(path, rootsKey) && !m.CreationTimestamp.After(p.created.Add(together)) {
+		p.since = m.CreationTimestamp
 	}
 	s.addCopy(p, copyOf(cm.Object, "ConfigMap", string(layout.StoreTrustRoots), path+`["`+rootsKey+`"]`, path, rootsKey), pem)
 }

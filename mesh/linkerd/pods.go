@@ -43,7 +43,23 @@ func (s *survey) readPods() {
 		s.addPod(&pod)
 		return nil
 	})
-	s.unknown("meshed pods", err)
+	s.oldest(s.unknown("meshed pods", err))
+}
+
+// oldest compares the pods with the trust roots of their control planes. Where
+// one is older than the roots there was a control plane before this one, and so,
+// maybe, another text under the same name. partly is whether pods were missed.
+func (s *survey) oldest(partly bool) {
+	for _, p := range s.planes {
+		if partly {
+			p.since = time.Time{}
+		}
+	}
+	for i := range s.out.Peers {
+		if p := s.planes[s.raw[i].plane]; p != nil && s.out.Peers[i].Created.Before(p.since) {
+			p.since = time.Time{}
+		}
+	}
 }
 
 func (s *survey) addPod(pod *wire.Pod) {
@@ -226,7 +242,7 @@ func (s *survey) trustOf(r *rawTrust, namespace string, proxy *mesh.Process) (*m
 	case proxy == nil:
 		return nil, "it takes its anchors from " + where + " when it starts", mesh.EvidenceNone
 	}
-	return s.atStart(stored, where, proxy, r.release)
+	return s.atStart(stored, where, proxy, r.release, namespace)
 }
 
 // stored returns the copy of one kind in a control plane's namespace.
@@ -243,10 +259,14 @@ func (s *survey) stored(namespace, store string) *mesh.Copy {
 
 // atStart returns what a process took from a place when it started, if that can
 // be told from when the place was last changed.
-func (s *survey) atStart(stored *mesh.Copy, where string, process *mesh.Process, release string) (*mesh.TrustSet, string, mesh.Evidence) {
+func (s *survey) atStart(stored *mesh.Copy, where string, process *mesh.Process, release, namespace string) (*mesh.TrustSet, string, mesh.Evidence) {
 	switch started := process.StartedAt; {
 	case started.IsZero():
 		return nil, "it does not run yet, and takes what " + where + " holds when it starts", mesh.EvidenceNone
+	case stored.Store == string(layout.StoreTrustRoots) && !s.planes[namespace].since.IsZero():
+		// Never changed. A container does not start before the ConfigMap is there,
+		// so there is no lag to allow for, nor does the node's clock matter.
+		return s.texts.TrustSet(stored.Trust.PEM, release), "", mesh.EvidenceInferred
 	case stored.ChangedAt.IsZero():
 		return nil, "it took what " + where + " held when it started, and when that was changed is not known", mesh.EvidenceNone
 	case started.After(stored.ChangedAt.Add(s.opts.Lag + s.opts.NodeSkew)):
@@ -289,7 +309,7 @@ func (s *survey) identityRoots(p *mesh.Peer, r *rawTrust) {
 		if c.Trust == nil {
 			break
 		}
-		id.Roots, id.RootsWhy, id.RootsEvidence = s.atStart(c, c.Object.String(), &id.Process, r.release)
+		id.Roots, id.RootsWhy, id.RootsEvidence = s.atStart(c, c.Object.String(), &id.Process, r.release, p.Namespace)
 		return
 	}
 	id.RootsWhy = "the place that it takes its anchors from could not be read"

@@ -2,6 +2,7 @@ package linkerd
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -152,6 +153,69 @@ func TestControlPlanePodsTrustWhatStoodInTheConfigMapWhenTheyStarted(t *testing.
 			}
 		})
 	}
+}
+
+func TestPodsOfAFreshInstallationTrustWhatTheConfigMapWasMadeWith(t *testing.T) {
+	installed := now.Add(-24 * time.Hour)
+	for name, c := range map[string]struct {
+		edit func(*fakeAPI)
+		want string
+	}{
+		"as installed": {func(*fakeAPI) {}, "root"},
+		"changed in the minute of its creation": {func(f *fakeAPI) {
+			rootsMeta(f)["managedFields"].([]any)[0].(map[string]any)["time"] = installed.Add(10 * time.Second).Format(time.RFC3339)
+		}, "?"},
+		"made anew, later than its control plane": {func(f *fakeAPI) {
+			config := f.objects["/api/v1/namespaces/linkerd/configmaps/linkerd-config"]["metadata"].(map[string]any)
+			config["creationTimestamp"] = installed.Add(-time.Hour).Format(time.RFC3339)
+		}, "?"},
+		"a pod is older": {func(f *fakeAPI) {
+			f.addObject(meshedPod("left-over", "apps", certs(t, "root2"), func(p *podType) {
+				p.CreationTimestamp = metav1.NewTime(installed.Add(-time.Second))
+			}))
+		}, "?"},
+		"not every pod was seen": {func(f *fakeAPI) {
+			for i := range 6 {
+				f.addObject(meshedPod(fmt.Sprint("web-", i), "apps", certs(t, "root2")))
+			}
+			f.fault = func(r *http.Request) (int, string) {
+				if strings.HasSuffix(r.URL.Path, "/pods") && r.URL.Query().Get("continue") != "" {
+					return http.StatusForbidden, "no more"
+				}
+				return 0, ""
+			}
+		}, "?"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			f.release("linkerd-2.18")
+			rootsMeta(f)["managedFields"] = []any{map[string]any{"manager": "helm", "time": installed.Format(time.RFC3339),
+				"fieldsV1": map[string]any{"f:data": map[string]any{"f:ca-bundle.crt": map[string]any{}}}}}
+			f.addObject(meshedPod("identity", "linkerd", "", fromRoots, func(p *podType) {
+				p.Labels[labelComponent] = "identity"
+				p.CreationTimestamp = metav1.NewTime(installed)
+				// By a node's clock that is behind.
+				started := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(installed.Add(-5 * time.Second))}}
+				p.Status.ContainerStatuses[0].State = started
+				p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "identity"})
+				p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, corev1.ContainerStatus{Name: "identity", State: started})
+			}))
+			c.edit(f)
+			s := f.survey(Options{})
+			p := s.Peers[0]
+			require.NotNil(t, p.Identity)
+			assert.Equal(t, c.want, names(p.Class.Trust), p.Class.TrustWhy)
+			assert.Equal(t, c.want, names(p.Identity.Roots), p.Identity.RootsWhy)
+			if c.want != "?" {
+				assert.Equal(t, mesh.EvidenceInferred, p.TrustEvidence)
+				assert.Equal(t, mesh.EvidenceInferred, p.Identity.RootsEvidence)
+			}
+		})
+	}
+}
+
+func rootsMeta(f *fakeAPI) map[string]any {
+	return f.objects["/api/v1/namespaces/linkerd/configmaps/linkerd-identity-trust-roots"]["metadata"].(map[string]any)
 }
 
 func TestWhatItTakesToRestartEveryKindOfWorkload(t *testing.T) {
