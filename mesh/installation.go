@@ -25,6 +25,9 @@ type Installation struct {
 	Copies []Copy
 	Issuer *Issuer // nil where it could not be read; Unknowns says why
 
+	// Certificates are those of cert-manager that make the issuer or an anchor.
+	Certificates []ManagedCertificate
+
 	// Installer is who installed the control plane, and will upgrade it.
 	Installer Owner
 

@@ -189,6 +189,21 @@ func TestWrongOnPurpose(t *testing.T) {
 			s.Installations[0].Issuer.Owners = []mesh.Owner{{Tool: mesh.ToolCertManager, Active: true, Name: "linkerd-identity-issuer"}}
 			return s
 		}, []string{"error unattended-rotation"}},
+		"cert-manager rotates the anchor one day": {func(w *world) *mesh.Survey {
+			return renewed(w, func(m *mesh.ManagedCertificate) { m.RenewalTime = now.Add(60 * day) })
+		}, []string{"warning unattended-rotation"}},
+		"cert-manager rotates the anchor soon": {func(w *world) *mesh.Survey {
+			return renewed(w, func(m *mesh.ManagedCertificate) { m.RenewalTime, m.RotationPolicy = now.Add(7*day), "Always" })
+		}, []string{"error unattended-rotation"}},
+		"cert-manager leaves the anchor alone": {func(w *world) *mesh.Survey {
+			return renewed(w, func(m *mesh.ManagedCertificate) { m.RenewalPolicy = "Disabled" })
+		}, nil},
+		"cert-manager renews the anchor with the same key": {func(w *world) *mesh.Survey {
+			return renewed(w, func(m *mesh.ManagedCertificate) { m.RotationPolicy = "Never" })
+		}, nil},
+		"cert-manager renews the issuer below the anchor": {func(w *world) *mesh.Survey {
+			return renewed(w, func(m *mesh.ManagedCertificate) { m.Anchor, m.Issuer = nil, true })
+		}, nil},
 		"a default install: the issuer is its own root": {func(w *world) *mesh.Survey {
 			return w.cluster("east", w.o.PEM(), w.o)
 		}, nil},
@@ -261,6 +276,17 @@ func TestWrongOnPurpose(t *testing.T) {
 			}
 		})
 	}
+}
+
+// renewed is a cluster whose anchor a Certificate makes.
+func renewed(w *world, edit func(*mesh.ManagedCertificate)) *mesh.Survey {
+	s := w.cluster("east", w.o.PEM())
+	i := s.Installations[0]
+	m := mesh.ManagedCertificate{Object: mesh.ObjectRef{Kind: "Certificate", Namespace: "cert-manager", Name: "linkerd-trust-anchor"},
+		Secret: "linkerd-trust-anchor", IsCA: true, Anchor: i.Copies[0].Trust.Anchors[0]}
+	edit(&m)
+	i.Certificates = []mesh.ManagedCertificate{m}
+	return s
 }
 
 func TestTwoContextsOfOneClusterAreOneCluster(t *testing.T) {

@@ -163,7 +163,9 @@ func (c *checker) issuer(i *mesh.Installation) (used map[bundle.AnchorID]bool) {
 		c.out.Endings = append(c.out.Endings, Ending{Cluster: c.survey.Name, What: "anchor " + root.String(), At: rootEnd})
 		c.expiresSoon(root, "anchor", cp.Object.String(), "begin the rotation to a new one: `windlass root create`, or `windlass root reissue` with the same key", false)
 	}
-	c.unattended(i, is)
+	if !c.unattended(i, is) {
+		c.renewals(i)
+	}
 	return used
 }
 
@@ -195,11 +197,12 @@ func (c *checker) expiresSoon(cert *bundle.Certificate, role, subject, hint stri
 }
 
 // unattended warns of an issuer that something renews by itself and that is its
-// own anchor: its renewal is a rotation of the anchor that nobody prepared.
-func (c *checker) unattended(i *mesh.Installation, is *mesh.Issuer) {
+// own anchor: its renewal is a rotation of the anchor that nobody prepared. It
+// reports whether there is one.
+func (c *checker) unattended(i *mesh.Installation, is *mesh.Issuer) bool {
 	owner := mesh.ActiveOwner(is.Owners)
 	if owner == nil || owner.Tool != mesh.ToolCertManager {
-		return
+		return false
 	}
 	for _, cp := range i.CopiesFor(mesh.IdentityRoots) {
 		if cp.Trust == nil {
@@ -210,11 +213,42 @@ func (c *checker) unattended(i *mesh.Installation, is *mesh.Issuer) {
 				c.add(bundle.LevelError, CodeUnattendedRotation, is.Object.String(),
 					"have cert-manager sign an issuer below a root that it does not renew: `windlass root create`",
 					"cert-manager (%s) renews it by itself, and it is its own trust anchor: with the renewal no pod trusts what is signed", ownerName(owner))
-				return
+				return true
 			}
 		}
 	}
+	return false
 }
+
+// renewals warns of anchors that cert-manager renews by itself, with a new key:
+// the issuer below is signed by the new one at its own next renewal, and what
+// runs by then trusts the old one.
+func (c *checker) renewals(i *mesh.Installation) {
+	for n := range i.Certificates {
+		m := &i.Certificates[n]
+		if m.Anchor == nil || !m.IsCA || !m.Renews() || !m.NewKey() {
+			continue
+		}
+		level, when := bundle.LevelWarning, "when it is due"
+		if !m.RenewalTime.IsZero() {
+			when = "on " + stamp(m.RenewalTime)
+			if m.RenewalTime.Before(c.at.Add(renewalNear)) {
+				level = bundle.LevelError
+			}
+		}
+		key := "with a new key"
+		if m.RotationPolicy == "" {
+			key = "with a new key (from cert-manager 1.18 on, as rotationPolicy is not set)"
+		}
+		c.add(level, CodeUnattendedRotation, m.Object.String(),
+			"set spec.renewal.policy: Disabled (cert-manager 1.21), or a renewBefore that leaves you time, and rotate step by step: the new anchor into every bundle first, then restarts, then the issuer",
+			"cert-manager renews the anchor %s by itself %s, %s: the next issuer is signed by an anchor that running proxies and linkerd-identity do not trust", m.Anchor, when, key)
+	}
+}
+
+// renewalNear is how long before the unattended renewal of an anchor it is an
+// error: less than it takes to restart everything.
+const renewalNear = 30 * 24 * time.Hour
 
 func ownerName(o *mesh.Owner) string {
 	if o.Name != "" {

@@ -52,7 +52,7 @@ var plurals = map[string]string{
 	"Namespace": "namespaces", "Service": "services", "Pod": "pods", "ConfigMap": "configmaps", "Secret": "secrets",
 	"ServiceAccount": "serviceaccounts", "ReplicationController": "replicationcontrollers", "Deployment": "deployments",
 	"ReplicaSet": "replicasets", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets", "Job": "jobs", "CronJob": "cronjobs",
-	"Link": "links", "ExternalWorkload": "externalworkloads",
+	"Link": "links", "ExternalWorkload": "externalworkloads", "Certificate": "certificates",
 }
 
 func newFake(t testing.TB, files ...string) *fakeAPI {
@@ -136,7 +136,7 @@ func (f *fakeAPI) add(o map[string]any) {
 	}
 	gv, err := schema.ParseGroupVersion(u.GetAPIVersion())
 	require.NoError(f.t, err)
-	if strings.HasSuffix(gv.Group, ".linkerd.io") && !slices.Contains(f.groups[gv.Group], gv.Version) {
+	if (strings.HasSuffix(gv.Group, ".linkerd.io") || gv.Group == certManagerGroup) && !slices.Contains(f.groups[gv.Group], gv.Version) {
 		f.groups[gv.Group] = append(f.groups[gv.Group], gv.Version)
 	}
 	path := mesh.Resource{Group: gv.Group, Version: gv.Version, Name: plural}.Path(u.GetNamespace(), u.GetName())

@@ -79,6 +79,7 @@ func Survey(ctx context.Context, cluster *mesh.Cluster, opts Options) *mesh.Surv
 		s.readPods()
 		s.readWorkloads()
 		s.finishControlPlanes()
+		s.readCertificates()
 		s.classify()
 		s.readExternalWorkloads()
 		s.readLinks()
