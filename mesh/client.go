@@ -373,7 +373,9 @@ func statusError(op string, code int, body io.Reader) error {
 	}
 	text, _ := io.ReadAll(io.LimitReader(body, 64<<10))
 	message := ""
-	if json.Unmarshal(text, &status) == nil && status.Kind == "Status" {
+	if words, ok := wire.StatusMessage(text); ok {
+		message = clip(words)
+	} else if json.Unmarshal(text, &status) == nil && status.Kind == "Status" {
 		message = clip(status.Message)
 	}
 	return &APIError{Op: op, Status: code, Kind: kindOf(code), Message: message}

@@ -42,7 +42,7 @@ func realBed(t *testing.T) (context.Context, *testbed.Bed) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
-	return ctx, testbed.Shared(t, 2)
+	return ctx, testbed.Shared(t, 3)
 }
 
 // installReal puts the ConfigMaps and Secrets of a release's fixture into a
