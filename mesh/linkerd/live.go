@@ -165,11 +165,13 @@ func (l *live) choose() (chosen []int) {
 			a.unknown = &mesh.Unknown{Code: mesh.CodeNotObserved, About: about, Reason: "not asked: the admin port of its proxy is not known"}
 			continue
 		}
-		if literal := p.TrustEvidence == mesh.EvidenceSpec; l.opts.Sample > 0 && literal && taken[p.Class] >= l.opts.Sample {
-			a.presentedWhy = whyNotSampled
-			continue
+		if l.opts.Sample > 0 && p.TrustEvidence == mesh.EvidenceSpec {
+			if taken[p.Class] >= l.opts.Sample {
+				a.presentedWhy = whyNotSampled
+				continue
+			}
+			taken[p.Class]++
 		}
-		taken[p.Class]++
 		chosen = append(chosen, i)
 	}
 	return chosen
