@@ -19,6 +19,18 @@ type block struct {
 // another processor as well.
 const worthSharing = 64
 
+// inParts calls do for parts of n certificates, on several processors where
+// there are many. The parts are disjoint and cover 0 to n.
+func inParts(n int, do func(from, to int)) {
+	workers := max(1, min(runtime.GOMAXPROCS(0), n/worthSharing))
+	var wg sync.WaitGroup
+	for w := 1; w < workers; w++ {
+		wg.Go(func() { do(n*w/workers, n*(w+1)/workers) })
+	}
+	do(0, n/workers)
+	wg.Wait()
+}
+
 // decode decodes the blocks, several at a time where there are many, and keeps
 // their order.
 func (s *scanner) decode() {
@@ -28,23 +40,16 @@ func (s *scanner) decode() {
 	certs := make([]*Certificate, len(s.blocks))
 	errs, refused := make([]error, len(s.blocks)), make([]error, len(s.blocks))
 	part := func(from, to int) {
-		var scratch []byte
+		var mem scratch
 		for i := from; i < to; i++ {
-			if certs[i], errs[i] = s.blocks[i].certificate(&scratch, s.known); errs[i] == nil {
+			if certs[i], errs[i] = s.blocks[i].certificate(&mem, s.known); errs[i] == nil {
 				refused[i] = certs[i].refusedByProxies()
 			}
 		}
 	}
-	n := len(s.blocks)
-	workers := max(1, min(runtime.GOMAXPROCS(0), n/worthSharing))
-	var wg sync.WaitGroup
-	for w := 1; w < workers; w++ {
-		wg.Go(func() { part(n*w/workers, n*(w+1)/workers) })
-	}
-	part(0, n/workers)
-	wg.Wait()
+	inParts(len(s.blocks), part)
 
-	s.found = make([]located, 0, n)
+	s.found = make([]located, 0, len(s.blocks))
 	for i, b := range s.blocks {
 		switch cert, err := certs[i], errs[i]; {
 		case err != nil:
@@ -63,30 +68,34 @@ func (s *scanner) decode() {
 // character was lost or changed.
 var strictBase64 = base64.StdEncoding.Strict()
 
-// certificate decodes a block. One that is known is not parsed again. The
-// scratch is reused from block to block.
-func (b block) certificate(scratch *[]byte, known *Bundle) (*Certificate, error) {
+// scratch is memory that is reused from block to block.
+type scratch struct{ body, der []byte }
+
+// certificate decodes a block. One that is known is neither parsed nor copied
+// again.
+func (b block) certificate(mem *scratch, known *Bundle) (*Certificate, error) {
 	// The body is bounded by the text, and a certificate is bounded by its own
 	// length field, so there is nothing to limit here.
-	body := (*scratch)[:0]
-	for in := newLineReader(b.body); in.more(); {
-		body = append(body, trimEnd(in.next())...)
-	}
-	*scratch = body
-	body = dropSpace(body)
-	der := make([]byte, base64.StdEncoding.DecodedLen(len(body)))
-	n, err := strictBase64.Decode(der, body)
+	der, err := strictBase64.AppendDecode(mem.der[:0], b.body) // passes over line ends
 	if err != nil {
-		return nil, fmt.Errorf("its base64 does not decode: %w", err)
+		// Other white space is nothing to refuse a certificate for.
+		body := mem.body[:0]
+		for in := newLineReader(b.body); in.more(); {
+			body = append(body, trimEnd(in.next())...)
+		}
+		mem.body = body
+		if der, err = strictBase64.AppendDecode(mem.der[:0], dropSpace(body)); err != nil {
+			return nil, fmt.Errorf("its base64 does not decode: %w", err)
+		}
 	}
-	der = der[:n]
+	mem.der = der
 	fp := Fingerprint(sha256.Sum256(der))
 	if known != nil {
 		if c := known.Get(fp); c != nil {
 			return c, nil
 		}
 	}
-	return newCertificate(der, fp)
+	return newCertificate(bytes.Clone(der), fp)
 }
 
 func dropSpace(b []byte) []byte {

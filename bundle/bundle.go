@@ -221,23 +221,25 @@ func (b *Bundle) Marshal() []byte { return MarshalPEM(b.Sorted()...) }
 
 // MarshalPEM writes certificates as PEM in the order given, as Marshal does.
 func MarshalPEM(certs ...*Certificate) []byte {
-	size := 0
-	for _, c := range certs {
+	offsets := make([]int, len(certs)+1)
+	for i, c := range certs {
 		n := base64.StdEncoding.EncodedLen(len(c.raw))
-		size += len(beginLine) + n + (n+lineChars-1)/lineChars + len(endLine)
+		offsets[i+1] = offsets[i] + len(beginLine) + n + (n+lineChars-1)/lineChars + len(endLine)
 	}
-	text := make([]byte, 0, size)
-	var body []byte
-	for _, c := range certs {
-		text = append(text, beginLine...)
-		body = base64.StdEncoding.AppendEncode(body[:0], c.raw)
-		for rest := body; len(rest) > 0; {
-			n := min(len(rest), lineChars)
-			text = append(append(text, rest[:n]...), '\n')
-			rest = rest[n:]
+	text := make([]byte, offsets[len(certs)])
+	inParts(len(certs), func(from, to int) {
+		out, body := text[offsets[from]:offsets[from]:offsets[to]], []byte(nil)
+		for _, c := range certs[from:to] {
+			out = append(out, beginLine...)
+			body = base64.StdEncoding.AppendEncode(body[:0], c.raw)
+			for rest := body; len(rest) > 0; {
+				n := min(len(rest), lineChars)
+				out = append(append(out, rest[:n]...), '\n')
+				rest = rest[n:]
+			}
+			out = append(out, endLine...)
 		}
-		text = append(text, endLine...)
-	}
+	})
 	return text
 }
 

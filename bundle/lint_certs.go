@@ -238,8 +238,8 @@ func loads(c *Certificate, r Release) error { return webpki.Loads(c.raw, r) }
 // The answer is kept: most readers meet a certificate many times.
 func (c *Certificate) refusedByProxies() error {
 	c.loadsOnce.Do(func() {
-		for _, r := range slices.Backward(knownReleases) {
-			if c.loadsNowhere = loads(c, r); c.loadsNowhere == nil {
+		for i := len(knownReleases) - 1; i >= 0; i-- {
+			if c.loadsNowhere = loads(c, knownReleases[i]); c.loadsNowhere == nil {
 				return
 			}
 		}

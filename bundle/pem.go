@@ -145,6 +145,7 @@ func (s *scanner) outside(line []byte, in *lineReader) {
 	case len(line) == 0, line[0] == '#':
 	case isMark(line, beginMark):
 		s.openBlock(line, in)
+		s.plainBlock(in)
 	case looksLikeBase64(line):
 		// One report for a whole run of such lines.
 		if s.base64 == 0 || s.base64 != s.line-1 {
@@ -209,6 +210,34 @@ func (s *scanner) closeBlock(in *lineReader) {
 		return
 	}
 	s.blocks = append(s.blocks, block{body: in.text[min(s.start, in.last):in.last], begin: s.begin, end: s.line})
+}
+
+// plainEnd ends a certificate as everybody writes it.
+const plainEnd = "\n" + endMark + pemCertificate + tailMark
+
+// maxPlain bounds the search for it, so that a text of BEGIN lines alone is not
+// searched to its end for each.
+const maxPlain = 8 << 10
+
+// plainBlock takes a certificate's block that was just opened in one step where
+// nothing about it is odd, as in nearly every text: only lines that may be
+// base64, then the END line alone. All else is left to be read line by line.
+func (s *scanner) plainBlock(in *lineReader) {
+	if in.cr || s.label != pemCertificate || !in.more() {
+		return
+	}
+	rest := in.text[in.at:]
+	end := bytes.Index(rest[:min(len(rest), maxPlain)], []byte(plainEnd))
+	if end < 0 {
+		return
+	}
+	body, after := rest[:end+1], rest[end+len(plainEnd):]
+	if len(after) > 0 && after[0] != '\n' || bytes.IndexByte(body, '-') >= 0 || bytes.IndexByte(body, ':') >= 0 {
+		return
+	}
+	in.last, in.at = in.at+end+1, in.at+end+len(plainEnd)+1
+	s.line += bytes.Count(body, []byte("\n")) + 1
+	s.closeBlock(in)
 }
 
 // skipBlock goes on behind the block's END line.

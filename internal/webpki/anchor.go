@@ -45,8 +45,8 @@ func ParseAnchor(der []byte, rel Release) (*Anchor, error) {
 // Loads says why ParseAnchor would refuse the certificate, nil if it would not,
 // for those who do not need the anchor.
 func Loads(der []byte, rel Release) error {
-	_, err := parseCert(der, rel.rules(), rel.rules().anchorsIgnoreCritical)
-	if err == nil {
+	var c cert
+	if c.parse(der, rel.rules(), rel.rules().anchorsIgnoreCritical) == nil {
 		return nil
 	}
 	_, cause := ParseAnchor(der, rel)
@@ -58,7 +58,7 @@ func parseAnchor(der []byte, r *rules) (*Anchor, *Error) {
 	if err == nil {
 		a := &Anchor{Subject: bytes.Clone(c.subject), SPKI: bytes.Clone(c.spki)}
 		if c.nameConstraints != nil {
-			a.NameConstraints = bytes.Clone(*c.nameConstraints)
+			a.NameConstraints = bytes.Clone(c.nameConstraints)
 		}
 		return a, nil
 	}

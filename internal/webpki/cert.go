@@ -4,7 +4,7 @@ import "bytes"
 
 // A cert is a certificate taken apart, as webpki keeps it (src/cert.rs). Fields
 // hold the contents of their SEQUENCE without tag and length and share the
-// memory of the certificate; extensions that are absent are nil.
+// memory of the certificate; extensions that are absent are nil, empty ones are not.
 type cert struct {
 	tbs       []byte // what is signed, with its tag and length
 	algorithm []byte // the outer AlgorithmIdentifier
@@ -12,13 +12,13 @@ type cert struct {
 
 	issuer, validity, subject, spki []byte
 
-	basicConstraints *[]byte
-	keyUsage         *[]byte // the whole BIT STRING
-	eku              *[]byte
-	nameConstraints  *[]byte
-	subjectAltName   *[]byte
-	crlPoints        *[]byte
-	sctList          *[]byte
+	basicConstraints []byte
+	keyUsage         []byte // the whole BIT STRING
+	eku              []byte
+	nameConstraints  []byte
+	subjectAltName   []byte
+	crlPoints        []byte
+	sctList          []byte
 }
 
 // parseCert parses a leaf, an intermediate or (with ignoreCritical) an anchor.
@@ -26,38 +26,46 @@ type cert struct {
 // Only version 3 is known; the outer and the inner algorithm have to be equal
 // byte for byte; any INTEGER is a serial number; dates are kept unread.
 func parseCert(der []byte, r *rules, ignoreCritical bool) (*cert, *Error) {
-	var c cert
+	c := new(cert)
+	if err := c.parse(der, r, ignoreCritical); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// parse is parseCert into a cert that need not be on the heap.
+func (c *cert) parse(der []byte, r *rules, ignoreCritical bool) *Error {
 	in := reader{der}
 	signed, err := in.enter(tagSequence, trailingSignedData)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	start := signed.rest
 	body, err := signed.expect(tagSequence)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c.tbs = start[:len(start)-len(signed.rest)]
 	if c.algorithm, err = signed.expect(tagSequence); err != nil {
-		return nil, err
+		return err
 	}
 	if c.signature, err = signed.bitString(); err != nil {
-		return nil, err
+		return err
 	}
 	if !signed.empty() {
-		return nil, trailingSignedData
+		return trailingSignedData
 	}
 	if !in.empty() {
-		return nil, trailingCertificate
+		return trailingCertificate
 	}
 	tbs := reader{body}
 	if err := c.readBody(&tbs, r, ignoreCritical); err != nil {
-		return nil, err
+		return err
 	}
 	if !tbs.empty() {
-		return nil, trailingTBS
+		return trailingTBS
 	}
-	return &c, nil
+	return nil
 }
 
 func (c *cert) readBody(in *reader, r *rules, ignoreCritical bool) *Error {
@@ -153,7 +161,7 @@ func (c *cert) readExtension(in *reader, r *rules, ignoreCritical bool) *Error {
 		return err
 	}
 
-	var field **[]byte
+	var field *[]byte
 	tag := byte(tagSequence)
 	if len(id) == 3 && bytes.HasPrefix(id, idCE) {
 		switch id[2] {
@@ -183,12 +191,12 @@ func (c *cert) readExtension(in *reader, r *rules, ignoreCritical bool) *Error {
 		return fail(ExtensionValueInvalid)
 	}
 	if field == &c.keyUsage { // kept as it is, looked into where it is used
-		*field = &value
+		*field = value
 		return nil
 	}
 	inner := reader{value}
 	val, err := inner.expect(tag)
-	*field = &val
+	*field = val
 	if err == nil && !inner.empty() {
 		err = trailingExtension
 	}
@@ -201,7 +209,7 @@ func (c *cert) names(f func(generalName) *Error) *Error {
 	if c.subjectAltName == nil {
 		return nil
 	}
-	in := reader{*c.subjectAltName}
+	in := reader{c.subjectAltName}
 	for !in.empty() {
 		name, err := in.generalName()
 		if err != nil {

@@ -35,7 +35,7 @@ func ParseIssuer(rel Release, issuer [][]byte, name string) *Chain {
 }
 
 // altName is the content of a subjectAltName extension with one name.
-func altName(name string) *[]byte {
+func altName(name string) []byte {
 	if name == "" {
 		return nil
 	}
@@ -52,8 +52,8 @@ func altName(name string) *[]byte {
 	case n < maxValue:
 		der = append(der, 0x82, byte(n>>8), byte(n))
 	default: // too long for webpki: a name that cannot be read
-		return &der
+		return der
 	}
 	der = append(der, name...)
-	return &der
+	return der
 }

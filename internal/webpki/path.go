@@ -262,10 +262,7 @@ func (s *search) checkSigned(a *Anchor) *Error {
 				return err
 			}
 		}
-		constraints = nil
-		if c.nameConstraints != nil {
-			constraints = *c.nameConstraints
-		}
+		constraints = c.nameConstraints
 	}
 	return nil
 }
@@ -362,7 +359,7 @@ func (s *search) checkBasicConstraints(c *cert) *Error {
 	if c.basicConstraints == nil {
 		return judge(false, -1)
 	}
-	return readAll(*c.basicConstraints, errBadDer, func(in *reader) *Error {
+	return readAll(c.basicConstraints, errBadDer, func(in *reader) *Error {
 		ca, err := in.boolean()
 		if err != nil {
 			return err
@@ -384,7 +381,7 @@ func (s *search) checkKeyUsage(c *cert) *Error {
 		return nil
 	}
 	const keyCertSign = 5
-	return readAll(*c.keyUsage, errBadDer, func(in *reader) *Error {
+	return readAll(c.keyUsage, errBadDer, func(in *reader) *Error {
 		val, err := in.expect(tagBitString)
 		if err != nil {
 			return err
@@ -408,7 +405,7 @@ func (s *search) checkEKU(c *cert) *Error {
 	if c.eku == nil {
 		return nil
 	}
-	in := reader{*c.eku}
+	in := reader{c.eku}
 	if in.empty() && !s.rules.plainErrors {
 		return fail(EmptyEkuExtension)
 	}
