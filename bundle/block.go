@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"hash/maphash"
 	"runtime"
 	"sync"
 )
@@ -76,6 +77,11 @@ type scratch struct{ body, der []byte }
 func (b block) certificate(mem *scratch, known *Bundle) (*Certificate, error) {
 	// The body is bounded by the text, and a certificate is bounded by its own
 	// length field, so there is nothing to limit here.
+	if known != nil {
+		if c := known.byBody(b.body); c != nil {
+			return c, nil
+		}
+	}
 	der, err := strictBase64.AppendDecode(mem.der[:0], b.body) // passes over line ends
 	if err != nil {
 		// Other white space is nothing to refuse a certificate for.
@@ -96,6 +102,43 @@ func (b block) certificate(mem *scratch, known *Bundle) (*Certificate, error) {
 		}
 	}
 	return newCertificate(bytes.Clone(der), fp)
+}
+
+// bodyIndex finds certificates by what stands between their BEGIN and END lines
+// as MarshalPEM writes it, which spares a reader that has seen them before the
+// decoding and the hashing. It takes certificates in when it is first asked for
+// them.
+type bodyIndex struct {
+	mu     sync.Mutex
+	taken  int // certificates of the bundle that are in byHash
+	seed   maphash.Seed
+	byHash map[uint64]bodyOf
+}
+
+type bodyOf struct {
+	body []byte
+	cert *Certificate
+}
+
+// byBody returns the certificate that MarshalPEM writes as exactly this body,
+// nil where the bundle has none. It may be called by several readers at a time.
+func (b *Bundle) byBody(body []byte) *Certificate {
+	index := &b.bodies
+	index.mu.Lock()
+	defer index.mu.Unlock()
+	if index.byHash == nil {
+		index.seed, index.byHash = maphash.MakeSeed(), make(map[uint64]bodyOf, len(b.certs))
+	}
+	for ; index.taken < len(b.certs); index.taken++ {
+		c := b.certs[index.taken]
+		text := MarshalPEM(c)
+		own := text[len(beginLine) : len(text)-len(endLine)]
+		index.byHash[maphash.Bytes(index.seed, own)] = bodyOf{own, c}
+	}
+	if found := index.byHash[maphash.Bytes(index.seed, body)]; bytes.Equal(found.body, body) {
+		return found.cert
+	}
+	return nil
 }
 
 func dropSpace(b []byte) []byte {

@@ -13,9 +13,10 @@ import (
 // The zero value is an empty bundle, ready to use. A Bundle is not safe for
 // use by several goroutines while one of them changes it.
 type Bundle struct {
-	certs []*Certificate
-	index map[Fingerprint]int
-	from  map[Fingerprint]*origins
+	certs  []*Certificate
+	index  map[Fingerprint]int
+	from   map[Fingerprint]*origins
+	bodies bodyIndex // for ParseKnown
 }
 
 // origins keeps the places a certificate was found at. Lists are shared between

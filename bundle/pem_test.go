@@ -288,3 +288,45 @@ func TestPrivateKeysAreNeverEchoed(t *testing.T) {
 		})
 	}
 }
+
+func TestParseKnownTakesWhatItKnowsInstead(t *testing.T) {
+	lab := newLab()
+	texts := make([]string, 0, 40)
+	for i := range 40 {
+		texts = append(texts, lab.Root(fmt.Sprint("root ", i)).PEM())
+	}
+	known, err := bundle.Parse([]byte(strings.Join(texts[:20], "")))
+	require.NoError(t, err)
+	for name, text := range map[string]string{
+		"plain":   strings.Join(texts, ""),
+		"CRLF":    strings.ReplaceAll(strings.Join(texts, ""), "\n", "\r\n"),
+		"odd":     strings.ReplaceAll(strings.Join(texts, ""), "\nMI", "\n  MI"),
+		"comment": "# one\n" + strings.Join(texts, "# next\n"),
+	} {
+		got, err := bundle.ParseKnown([]byte(text), known)
+		require.NoError(t, err, name)
+		anew, err := bundle.Parse([]byte(text))
+		require.NoError(t, err, name)
+		require.True(t, got.Equal(anew), name)
+		for _, c := range known.Certificates() {
+			require.Same(t, c, got.Get(c.Fingerprint()), name)
+		}
+	}
+
+	// What is added later is known as well, and readers may share what they know.
+	more, err := bundle.Parse([]byte(texts[30]))
+	require.NoError(t, err)
+	known.Add(more.Certificates()[0])
+	done := make(chan *bundle.Bundle)
+	for range 4 {
+		go func() {
+			got, _ := bundle.ParseKnown([]byte(strings.Join(texts, "")), known)
+			done <- got
+		}()
+	}
+	for range 4 {
+		got := <-done
+		require.Equal(t, 40, got.Len())
+		require.Same(t, more.Certificates()[0], got.Get(more.Certificates()[0].Fingerprint()))
+	}
+}

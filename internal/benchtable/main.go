@@ -30,7 +30,7 @@ type figure struct {
 // The promises. Bounds of ratios are plain numbers, of times nanoseconds.
 var figures = []figure{
 	{"merge two bundles of 1,000 anchors / parse their certificates", "Merge1000", "ParseCertificates", 1.5},
-	{"read 200 anchors, half of them known / read all of them anew", "ReadKnown", "ReadAnew", 1},
+	{"read 200 anchors, half of them known / x509.ParseCertificate on all", "ReadKnown", "Parse200", 1},
 	{"create root and issuer / bare keys and signatures", "RootAndIssuer", "BareKeygenAndSign", 1.5},
 	{"windlass version, start to end", "version", "", 20e6},
 }
